@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Clusters for tests and for the demo: real binaries, one network namespace per node.
+//!
+//! What stands here is vocabulary: a LAN, boards on it that can lose power or their cable, an
+//! image registry, real kubectl. The stories are in `tests/` and in the programs of `src/bin/`.
+//! Knows nothing of bramble's inside; it sees command lines, files, processes and the API.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "test programs speak to people")]
+
+pub mod board;
+pub mod cgroup;
+pub mod cluster;
+pub mod image;
+pub mod kubectl;
+pub mod lan;
+pub mod memory;
+pub mod probe;
+pub mod programs;
+pub mod qemu;
+pub mod registry;
+pub mod state;
+pub mod wait;

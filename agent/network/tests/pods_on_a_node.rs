@@ -1,6 +1,6 @@
 //! Two pods on one node, in a network namespace that the test makes for itself.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,0 +1,66 @@
+# What people do here. `make demo` and `make test` install what they need and say what.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+RELEASE := $(CURDIR)/target/release
+KUBECTL := $(CURDIR)/target/tools/bin/kubectl
+CARGO := $(shell command -v cargo)
+# Network namespaces and containers need root.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,CARGO_HOME,RUSTUP_HOME)
+# Debian's cargo has no nextest; plain `cargo test` runs the same tests, one binary at a time.
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+TESTS := $(if $(NEXTEST),nextest run --workspace,test --workspace --no-fail-fast -- --test-threads=1)
+
+.PHONY: help build demo demo-clean test lint bare-metal bench cross clean
+
+help:
+	@echo "make demo          a cluster of four boards on this machine, and a pulled plug"
+	@echo "make demo KEEP=1   the same, left running; end it with make demo-clean"
+	@echo "make test          all tests"
+	@echo "make bench         figures for BENCHMARKS.md"
+	@echo "make cross         binaries for 64-bit ARM boards"
+	@echo "make build         binaries for this machine, in target/release"
+
+build:
+	@tests/install.sh demo
+	cargo build --release --package bramble-master --package bramble-agent
+
+demo:
+	@tests/install.sh demo
+	@echo "building bramble ..."
+	@start=$$SECONDS; cargo build --quiet --release --package bramble-master \
+		--package bramble-agent --package bramble-tests --bins \
+		&& echo "building bramble ... done ($$((SECONDS - start)) s)"
+	@$(SUDO) env BRAMBLE_BIN_DIR=$(RELEASE) KUBECTL=$(KUBECTL) \
+		$(RELEASE)/bramble-demo $(if $(KEEP),--keep)
+
+demo-clean:
+	@$(SUDO) $(RELEASE)/bramble-demo --clean
+
+test: lint bare-metal
+	cargo build --quiet --workspace --all-targets
+	@mkdir -p target
+	$(SUDO) env KUBECTL=$(KUBECTL) $(CARGO) $(TESTS) 2>&1 | tee target/test.log
+	@skipped=$$(grep -c '^ *skipped: ' target/test.log); grep '^ *skipped: ' target/test.log | sort | uniq -c; \
+		echo "tests that could not run here: $$skipped"
+
+lint:
+	@tests/install.sh test
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+
+# `shared` must not need an operating system.
+bare-metal:
+	@tests/install.sh test
+	tests/bare-metal.sh
+
+bench:
+	@tests/install.sh bench
+	cargo build --quiet --release --workspace --bins --examples
+	@$(SUDO) env BRAMBLE_BIN_DIR=$(RELEASE) KUBECTL=$(KUBECTL) $(RELEASE)/bramble-bench
+
+cross:
+	cargo cross build --board arm64
+
+clean:
+	cargo clean

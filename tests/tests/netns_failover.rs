@@ -1,0 +1,230 @@
+//! Boards that lose power, their cable, or one of our processes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use bramble_tests::cluster::Cluster;
+use bramble_tests::kubectl::Kubectl;
+use bramble_tests::probe::ask;
+use bramble_tests::state::{self, items, text};
+use bramble_tests::{board, skip_unless};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const WEB: &str = include_str!("../../examples/web.yaml");
+
+#[test]
+fn pods_leave_a_node_that_loses_power_and_it_comes_back_clean() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = web_cluster(11, 3);
+    let kubectl = cluster.kubectl().unwrap();
+    let service = SocketAddrV4::new(cluster.agent("n1").unwrap().address, 30080);
+
+    cluster.agent_mut("n2").unwrap().cut_power().unwrap();
+
+    cluster
+        .wait_until("no endpoint on the dead node", Duration::from_secs(10), || {
+            let slices = kubectl.run(&["get", "endpointslices", "-o", "jsonpath={..nodeName}"])?;
+            Ok(slices.contains("n2").then_some(slices))
+        })
+        .unwrap();
+    cluster
+        .wait_until("three pods elsewhere", Duration::from_secs(20), || {
+            state::pods_ready(&kubectl, "app=web", 3)
+        })
+        .unwrap();
+    let node = kubectl.json(&["get", "node", "n2"]).unwrap();
+    assert_eq!(state::condition(&node, "Ready"), "Unknown");
+    assert!(node.to_string().contains("node.kubernetes.io/unreachable"), "{node}");
+    for _ in 0..30 {
+        ask(service.into()).unwrap();
+    }
+
+    cluster.start_agent("n2").unwrap();
+    cluster.wait_until_ready().unwrap();
+    cluster
+        .wait_until("nothing stays Terminating", Duration::from_secs(30), || {
+            let pods = kubectl.json(&["get", "pods", "-A"])?;
+            let ending = items(&pods)
+                .iter()
+                .filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_some())
+                .count();
+            Ok((ending > 0).then(|| format!("{ending} pods")))
+        })
+        .unwrap();
+    assert_eq!(state::pods_ready(&kubectl, "app=web", 3).unwrap(), None);
+    let stale = cluster.agent("n2").unwrap().processes_with("httpd").unwrap();
+    let here = pods_on(&kubectl, "n2");
+    assert_eq!(stale.len(), here, "containers on n2 are the pods bound to it");
+    cluster.stop_and_check().unwrap();
+}
+
+#[test]
+fn pulled_cable_moves_pods_and_the_surplus_goes_when_it_is_plugged_in_again() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let cluster = web_cluster(12, 2);
+    let kubectl = cluster.kubectl().unwrap();
+
+    cluster.lan().pull_cable("n2").unwrap();
+    cluster
+        .wait_until("all pods on n1", Duration::from_secs(20), || {
+            state::pods_ready(&kubectl, "app=web", 3)?;
+            let on_n1 = pods_on(&kubectl, "n1");
+            Ok((on_n1 != 3).then(|| format!("{on_n1} on n1")))
+        })
+        .unwrap();
+
+    cluster.lan().plug_cable("n2").unwrap();
+    cluster.wait_until_ready().unwrap();
+    cluster
+        .wait_until("the old containers on n2 are gone", Duration::from_secs(60), || {
+            let running = cluster.agent("n2")?.processes_with("httpd")?.len();
+            let bound = pods_on(&kubectl, "n2");
+            Ok((running != bound).then(|| format!("{running} running, {bound} bound")))
+        })
+        .unwrap();
+    cluster.stop_and_check().unwrap();
+}
+
+#[test]
+fn killing_any_of_our_processes_costs_no_container() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = web_cluster(13, 2);
+    let kubectl = cluster.kubectl().unwrap();
+    let before = containers(&cluster);
+    assert_eq!(before.len(), 3);
+
+    for part in ["agent", "runtime", "fence", "log-writer"] {
+        let board = cluster.agent("n1").unwrap();
+        let old = child_of(board, part);
+        kill(Pid::from_raw(old), Signal::SIGKILL).unwrap();
+        cluster
+            .wait_until(&format!("a new {part} runs"), Duration::from_secs(20), || {
+                let new = children_of(board, part);
+                Ok((new.is_empty() || new == [old]).then(|| format!("{new:?}")))
+            })
+            .unwrap();
+        cluster.wait_until_ready().unwrap();
+        assert_eq!(containers(&cluster), before, "after kill -9 of {part}");
+    }
+
+    // The supervisor itself: on a board it is restarted by init or systemd, here by hand.
+    let board = cluster.agent("n1").unwrap();
+    for pid in board.processes_with("bramble-agent run").unwrap() {
+        kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    }
+    cluster.start_agent("n1").unwrap();
+    cluster.wait_until_ready().unwrap();
+    assert_eq!(containers(&cluster), before, "after kill -9 of the supervisor");
+
+    let server = cluster.master().processes_with("server").unwrap();
+    for pid in server {
+        kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    }
+    cluster.start_master().unwrap();
+    cluster.wait_until_ready().unwrap();
+    assert_eq!(containers(&cluster), before, "after kill -9 of the master");
+    let pods = kubectl.json(&["get", "pods", "-l", "app=web"]).unwrap();
+    for pod in items(&pods) {
+        let restarts = pod.pointer("/status/containerStatuses/0/restartCount").unwrap();
+        assert_eq!(restarts, 0, "{}", text(pod, "/metadata/name"));
+    }
+
+    // And it still works: a new pod runs, an old one can be deleted.
+    kubectl.run(&["scale", "deployment", "web", "--replicas=4"]).unwrap();
+    cluster
+        .wait_until("a fourth pod", Duration::from_secs(20), || {
+            state::pods_ready(&kubectl, "app=web", 4)
+        })
+        .unwrap();
+    kubectl.run(&["delete", "deployment", "web"]).unwrap();
+    cluster
+        .wait_until("no container is left", Duration::from_secs(60), || {
+            let left = containers(&cluster);
+            Ok((!left.is_empty()).then(|| format!("{left:?}")))
+        })
+        .unwrap();
+    cluster.stop_and_check().unwrap();
+}
+
+#[test]
+fn pods_go_on_while_the_master_is_down() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = web_cluster(14, 2);
+    let before = containers(&cluster);
+    let service = SocketAddrV4::new(cluster.agent("n2").unwrap().address, 30080);
+
+    cluster.master_mut().cut_power().unwrap();
+    for _ in 0..50 {
+        ask(service.into()).unwrap();
+        bramble_tests::wait::pause(Duration::from_millis(100));
+    }
+    assert_eq!(containers(&cluster), before);
+
+    cluster.start_master().unwrap();
+    cluster.wait_until_ready().unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    cluster
+        .wait_until("three pods", Duration::from_secs(20), || {
+            state::pods_ready(&kubectl, "app=web", 3)
+        })
+        .unwrap();
+    assert_eq!(containers(&cluster), before, "no pod was restarted or moved");
+    cluster.stop_and_check().unwrap();
+}
+
+fn web_cluster(number: u8, agents: usize) -> Cluster {
+    let mut cluster = Cluster::start(number).unwrap();
+    for index in 1..=agents {
+        cluster.add_agent(&format!("n{index}")).unwrap();
+    }
+    cluster.wait_until_ready().unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    kubectl.apply(WEB).unwrap();
+    cluster
+        .wait_until("three pods", Duration::from_secs(60), || {
+            state::pods_ready(&kubectl, "app=web", 3)
+        })
+        .unwrap();
+    cluster
+}
+
+/// Ids of the web servers' processes by board: equal before and after means that none restarted.
+fn containers(cluster: &Cluster) -> BTreeMap<u32, String> {
+    let mut found = BTreeMap::new();
+    for board in cluster.agents() {
+        for pid in board.processes_with("httpd -f").unwrap() {
+            found.insert(pid, board.name.clone());
+        }
+    }
+    found
+}
+
+/// Ids of the agent's children that do this job on a board.
+fn children_of(board: &board::Board, part: &str) -> Vec<i32> {
+    let pids = board.processes().unwrap();
+    pids.into_iter()
+        .filter(|pid| {
+            let line = board::command_line(*pid);
+            let mut words = line.split(' ');
+            words.next().is_some_and(|program| program.contains("bramble-agent"))
+                && words.next() == Some(part)
+        })
+        .map(|pid| pid.try_into().unwrap())
+        .collect()
+}
+
+fn child_of(board: &board::Board, part: &str) -> i32 {
+    let found = children_of(board, part);
+    assert_eq!(found.len(), 1, "one {part} runs, found {found:?}");
+    *found.first().unwrap()
+}
+
+fn pods_on(kubectl: &Kubectl, node: &str) -> usize {
+    let field = format!("spec.nodeName={node}");
+    let pods = kubectl.json(&["get", "pods", "-l", "app=web", "--field-selector", &field]).unwrap();
+    items(&pods).iter().filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none()).count()
+}
