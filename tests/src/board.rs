@@ -7,10 +7,13 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::cgroup::Cgroup;
+use crate::lan::Lan;
+use crate::wait::wait_until;
 
 /// A board on a [`crate::lan::Lan`].
 #[derive(Debug)]
@@ -23,11 +26,13 @@ pub struct Board {
     pub card: PathBuf,
     namespace: String,
     cgroup: Cgroup,
+    /// Holds the board's mounts and host name while it has power.
+    power: Option<Child>,
     children: Vec<Child>,
 }
 
 impl Board {
-    /// Prepares a board; nothing runs on it yet.
+    /// Prepares a board and switches it on; none of our programs runs on it yet.
     ///
     /// # Errors
     /// Its folder or cgroup cannot be made.
@@ -37,28 +42,57 @@ impl Board {
         address: Ipv4Addr,
         namespace: String,
         folder: &Path,
+        lan: &Lan,
     ) -> Result<Self> {
         let card = folder.join(name);
         fs::create_dir_all(card.join("run")).context("could not make the board's folder")?;
+        fs::write(card.join("hosts"), hosts(lan))?;
         let cgroup = Cgroup::create(&format!("{cluster}-{name}"))?;
-        Ok(Self { name: name.into(), address, card, namespace, cgroup, children: Vec::new() })
+        let children = Vec::new();
+        let mut board =
+            Self { name: name.into(), address, card, namespace, cgroup, power: None, children };
+        board.power_on()?;
+        Ok(board)
     }
 
-    /// A command that runs on this board.
+    /// Switches the board on, if it is off: fresh mounts, an empty `/run`.
+    ///
+    /// # Errors
+    /// Its namespaces cannot be made.
+    pub fn power_on(&mut self) -> Result<()> {
+        if self.power.is_some() {
+            return Ok(());
+        }
+        let setup = format!(
+            "{join} && hostname {name} && mount -t tmpfs tmpfs {card}/run && \
+             mount --bind {card}/hosts /etc/hosts && touch {card}/run/on && exec sleep infinity",
+            join = self.cgroup.join_line(),
+            name = self.name,
+            card = self.card.display(),
+        );
+        let power = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{}", self.namespace))
+            .args(["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", &setup])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("could not switch a board on")?;
+        let on = format!("/proc/{}/root{}/run/on", power.id(), self.card.display());
+        self.power = Some(power);
+        wait_until("the board is on", Duration::from_secs(10), || {
+            Ok((!Path::new(&on).exists()).then(|| format!("no {on}")))
+        })?;
+        Ok(())
+    }
+
+    /// A command that runs on this board, which must be on.
     #[must_use]
     pub fn command(&self, program: &Path, args: &[&str]) -> Command {
+        let holder = self.power.as_ref().map_or(0, Child::id).to_string();
         let mut command = Command::new("nsenter");
         command
-            .arg(format!("--net=/run/netns/{}", self.namespace))
-            .args(["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c"])
-            // A board's own /run is a tmpfs that a power cut empties.
-            .arg(format!(
-                "{join} && hostname {name} && \
-                 mount -t tmpfs tmpfs {run} && exec \"$@\"",
-                join = self.cgroup.join_line(),
-                name = self.name,
-                run = self.card.join("run").display(),
-            ))
+            .args(["--target", &holder, "--mount", "--uts", "--net", "sh", "-c"])
+            .arg(format!("{} && exec \"$@\"", self.cgroup.join_line()))
             .arg("sh")
             .arg(program)
             .args(args);
@@ -116,7 +150,7 @@ impl Board {
     /// Something survives it.
     pub fn cut_power(&mut self) -> Result<()> {
         self.cgroup.kill()?;
-        for mut child in self.children.drain(..) {
+        for mut child in self.children.drain(..).chain(self.power.take()) {
             let _ = child.wait();
         }
         Ok(())
@@ -151,6 +185,12 @@ impl Drop for Board {
     fn drop(&mut self) {
         let _ = self.cut_power();
     }
+}
+
+/// Names that a board knows without a name server.
+#[must_use]
+pub fn hosts(lan: &Lan) -> String {
+    format!("127.0.0.1 localhost\n{} registry.local\n", lan.host_address())
 }
 
 /// Command line of a process, words separated by spaces; empty if it is gone.

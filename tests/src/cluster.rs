@@ -19,8 +19,8 @@ use crate::wait::wait_until;
 
 /// Port of the master's API.
 const API_PORT: u16 = 6443;
-/// Port of the image registry, on this machine's address in the LAN.
-const REGISTRY_PORT: u16 = 5000;
+/// Port of the image registry, on this machine's address in the LAN; boards know it by name.
+const REGISTRY_PORT: u16 = 80;
 
 /// A running bramble. Everything that it made is gone once it is dropped.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Cluster {
 
         let address = Ipv4Addr::new(10, 77, number, 1);
         let namespace = lan.connect("m1", address)?;
-        let master = Board::new(&cgroup_name(number), "m1", address, namespace, &folder)?;
+        let master = Board::new(&cgroup_name(number), "m1", address, namespace, &folder, &lan)?;
         let mut cluster = Self { master, agents: Vec::new(), registry, lan, folder, binaries };
         cluster.start_master()?;
         Ok(cluster)
@@ -70,6 +70,7 @@ impl Cluster {
         let address = self.master.address.to_string();
         let data_flag = data.to_string_lossy().into_owned();
         let args = ["server", "--data-dir", &data_flag, "--advertise-address", &address];
+        self.master.power_on()?;
         self.master.spawn("server", &program, &args)?;
         let ready = wait_until("the API answers", Duration::from_secs(20), || {
             if !self.kubeconfig().exists() {
@@ -91,7 +92,8 @@ impl Cluster {
         let [a, b, number, _] = self.master.address.octets();
         let address = Ipv4Addr::new(a, b, number, last);
         let namespace = self.lan.connect(name, address)?;
-        let board = Board::new(&cgroup_name(number), name, address, namespace, &self.folder)?;
+        let board =
+            Board::new(&cgroup_name(number), name, address, namespace, &self.folder, &self.lan)?;
         let card = board.card.display();
         let config = self.agent_config(
             name,
@@ -124,10 +126,9 @@ impl Cluster {
     ) -> String {
         format!(
             "node = \"{name}\"\naddress = \"{address}\"\nserver = \"{server}:{API_PORT}\"\n\
-             data-dir = \"{data}\"\nrun-dir = \"{run}\"\ncgroup-root = \"{cgroup}\"\n\n\
-             [registries.\"registry.local\"]\nendpoint = \"http://{registry}\"\n",
+             data-dir = \"{data}\"\nrun-dir = \"{run}\"\ncgroup-root = \"{cgroup}\"\n\
+             plain-http-registries = [\"registry.local\"]\n",
             server = self.master.address,
-            registry = self.registry.endpoint(),
         )
     }
 
@@ -138,6 +139,7 @@ impl Cluster {
     pub fn start_agent(&mut self, name: &str) -> Result<()> {
         let program = self.agent_program();
         let board = self.agent_mut(name)?;
+        board.power_on()?;
         let config = board.card.join("agent.toml").to_string_lossy().into_owned();
         board.spawn("agent", &program, &["run", "--config", &config])
     }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 use bramble_images::initramfs::{Boot, with_files};
 
+use crate::board::hosts;
 use crate::cgroup::Cgroup;
 use crate::cluster::Cluster;
 
@@ -47,6 +48,7 @@ impl EmulatedBoard {
             boot,
             &[
                 ("etc/bramble/agent.toml", 0o600, config.into_bytes()),
+                ("etc/hosts", 0o644, hosts(cluster.lan()).into_bytes()),
                 ("etc/board.conf", 0o600, settings.into_bytes()),
             ],
             &initramfs,

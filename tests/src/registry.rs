@@ -54,12 +54,6 @@ impl Registry {
         run("skopeo", &["copy", "--quiet", "--dest-tls-verify=false", &from, &to]).map(drop)
     }
 
-    /// `ADDRESS:PORT`.
-    #[must_use]
-    pub fn endpoint(&self) -> String {
-        self.address.to_string()
-    }
-
     /// Stops it, as if it had crashed.
     ///
     /// # Errors

@@ -1,0 +1,205 @@
+//! Deletes what has lost all its owners, and carries out foreground and orphan deletions.
+//!
+//! Works on metadata alone, for every resource. It relies on the snapshot being fed in revision
+//! order: an owner is always known before its dependents.
+
+use std::sync::Arc;
+
+use super::Outcome;
+use crate::action::{Action, Propagation, Target};
+use crate::snapshot::Snapshot;
+use crate::view::meta::{Meta, OwnerReference};
+use crate::view::resource::{ObjectId, Resource};
+
+/// Most actions of one run.
+pub const ACTIONS_MAX: usize = 500;
+
+/// The finalizer of an object whose dependents go first.
+pub const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of an object whose dependents stay.
+pub const ORPHAN: &str = "orphan";
+
+/// Compares dependents with their owners.
+#[must_use]
+pub fn reconcile(snapshot: &Snapshot) -> Outcome {
+    let mut outcome = Outcome::default();
+    if !snapshot.synced {
+        return outcome;
+    }
+    for (resource, meta) in snapshot.metas().filter(|(_, meta)| meta.deleting()) {
+        if outcome.actions.len() >= ACTIONS_MAX {
+            return outcome;
+        }
+        if meta.has_finalizer(ORPHAN) {
+            orphan_dependents(snapshot, resource, meta, &mut outcome);
+        } else if meta.has_finalizer(FOREGROUND) {
+            delete_dependents(snapshot, resource, meta, &mut outcome);
+        }
+    }
+    for uid in snapshot.owner_uids().filter(|uid| snapshot.by_uid(uid).is_none()) {
+        for id in snapshot.dependents(uid) {
+            if outcome.actions.len() >= ACTIONS_MAX {
+                return outcome;
+            }
+            if let Some(meta) = snapshot.meta(id).filter(|meta| !meta.deleting()) {
+                outcome.actions.push(release_or_delete(snapshot, id, meta));
+            }
+        }
+    }
+    outcome
+}
+
+/// Deletes a dependent whose owners are all gone; takes the missing ones off another.
+fn release_or_delete(snapshot: &Snapshot, id: &ObjectId, meta: &Meta) -> Action {
+    let target = Target::of(&id.resource, meta);
+    let present = |owner: &&OwnerReference| snapshot.by_uid(&owner.uid).is_some();
+    let owner_references: Vec<OwnerReference> =
+        meta.owner_references.iter().filter(present).cloned().collect();
+    if owner_references.is_empty() {
+        // A finalizer that asks for another propagation is the object's own, and is kept.
+        let propagation = Some(Propagation::Background);
+        return Action::Delete { target, grace_seconds: None, propagation };
+    }
+    Action::SetOwnerReferences { target, owner_references }
+}
+
+/// Takes the owner off all its dependents, then lets it go.
+fn orphan_dependents(snapshot: &Snapshot, resource: &Resource, meta: &Meta, outcome: &mut Outcome) {
+    let mut left = 0;
+    for id in snapshot.dependents(&meta.uid) {
+        let Some(dependent) = snapshot.meta(id) else { continue };
+        left += 1;
+        let others = dependent.owner_references.iter().filter(|owner| owner.uid != meta.uid);
+        outcome.actions.push(Action::SetOwnerReferences {
+            target: Target::of(&id.resource, dependent),
+            owner_references: others.cloned().collect(),
+        });
+    }
+    if left == 0 {
+        outcome.actions.push(remove_finalizer(resource, meta, ORPHAN));
+    }
+}
+
+/// Deletes the dependents, in the foreground too, and lets the owner go once none is left that
+/// blocks it.
+fn delete_dependents(snapshot: &Snapshot, resource: &Resource, meta: &Meta, outcome: &mut Outcome) {
+    let mut blocked = false;
+    for id in snapshot.dependents(&meta.uid) {
+        let Some(dependent) = snapshot.meta(id) else { continue };
+        let own = |owner: &&OwnerReference| owner.uid == meta.uid;
+        let reference = dependent.owner_references.iter().find(own);
+        let blocks = reference.is_some_and(|owner| owner.block_owner_deletion == Some(true));
+        let kept = dependent.owner_references.iter().any(|owner| {
+            let known = snapshot.by_uid(&owner.uid).and_then(|id| snapshot.meta(id));
+            owner.uid != meta.uid && known.is_some_and(|known| !known.deleting())
+        });
+        if kept {
+            // Another owner still wants it, so only this one is taken off.
+            let others = dependent.owner_references.iter().filter(|owner| owner.uid != meta.uid);
+            outcome.actions.push(Action::SetOwnerReferences {
+                target: Target::of(&id.resource, dependent),
+                owner_references: others.cloned().collect(),
+            });
+            continue;
+        }
+        blocked |= blocks;
+        if !dependent.deleting() {
+            outcome.actions.push(Action::Delete {
+                target: Target::of(&id.resource, dependent),
+                grace_seconds: None,
+                propagation: Some(Propagation::Foreground),
+            });
+        }
+    }
+    if !blocked {
+        outcome.actions.push(remove_finalizer(resource, meta, FOREGROUND));
+    }
+}
+
+fn remove_finalizer(resource: &Resource, meta: &Meta, finalizer: &str) -> Action {
+    Action::RemoveFinalizer { target: Target::of(resource, meta), finalizer: Arc::from(finalizer) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::model::Model;
+    use super::*;
+
+    const OWNER: &str = "/apps/deployments/d/web";
+    const SET: &str = "/apps/replicasets/d/web-1";
+    const POD: &str = "/core/pods/d/web-1-a";
+    const OTHER: &str = "/core/configmaps/d/other";
+
+    fn owned_by(uids: &[&str]) -> Value {
+        let reference = |uid: &&str| {
+            json!({"apiVersion": "v1", "kind": "X", "name": uid, "uid": uid,
+                "controller": null, "blockOwnerDeletion": true})
+        };
+        json!({"ownerReferences": uids.iter().map(reference).collect::<Vec<_>>()})
+    }
+
+    fn model() -> Model {
+        let mut model = Model::new();
+        let with_uid = |uid: &str, owners: &[&str]| {
+            let mut metadata = owned_by(owners);
+            metadata["uid"] = json!(uid);
+            json!({"metadata": metadata})
+        };
+        model.put(OWNER, with_uid("dep", &[]));
+        model.put(SET, with_uid("set", &["dep"]));
+        model.put(POD, with_uid("pod", &["set"]));
+        model
+    }
+
+    fn run(snapshot: &Snapshot) -> Vec<Action> {
+        reconcile(snapshot).actions
+    }
+
+    fn left(model: &Model) -> Vec<String> {
+        model.snapshot().metas().map(|(_, meta)| meta.name.to_string()).collect()
+    }
+
+    #[test]
+    fn in_the_background_everything_below_the_owner_goes() {
+        let mut model = model();
+        model.settle(run);
+        assert_eq!(left(&model).len(), 3);
+        model.delete_as_client(OWNER, Propagation::Background);
+        assert_eq!(left(&model).len(), 2, "the owner goes at once");
+        model.settle(run);
+        assert_eq!(left(&model), [""; 0]);
+    }
+
+    #[test]
+    fn in_the_foreground_the_owner_goes_last() {
+        let mut model = model();
+        model.delete_as_client(OWNER, Propagation::Foreground);
+        let first = run(model.snapshot());
+        model.execute(first);
+        assert_eq!(left(&model).len(), 3);
+        model.settle(run);
+        assert_eq!(left(&model), [""; 0]);
+    }
+
+    #[test]
+    fn orphaned_dependents_stay() {
+        let mut model = model();
+        model.delete_as_client(OWNER, Propagation::Orphan);
+        model.settle(run);
+        assert_eq!(left(&model), ["web-1-a", "web-1"]);
+        assert_eq!(model.get(SET)["metadata"]["ownerReferences"], json!([]));
+    }
+
+    #[test]
+    fn an_object_with_another_owner_stays() {
+        let mut model = model();
+        model.put(OTHER, json!({"metadata": owned_by(&["set", "dep"])}));
+        model.remove(SET);
+        model.settle(run);
+        let owners = model.get(OTHER)["metadata"]["ownerReferences"].clone();
+        assert_eq!(owners.as_array().unwrap().len(), 1);
+        assert_eq!(left(&model), ["web", "other"]);
+    }
+}

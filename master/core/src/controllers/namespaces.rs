@@ -1,0 +1,163 @@
+//! Empties namespaces that are being deleted, then lets them go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Outcome;
+use crate::action::{Action, Propagation, Target};
+use crate::snapshot::Snapshot;
+use crate::view::condition::{Condition, Status, find};
+use crate::view::meta::Meta;
+use crate::view::namespace::NamespaceView;
+use crate::view::resource::Resource;
+use crate::view::timestamp::Timestamp;
+
+/// Most deletions of one run.
+pub const DELETIONS_MAX: usize = 500;
+
+/// The finalizer in `spec` that stands for this controller.
+pub const FINALIZER: &str = "kubernetes";
+
+/// Deletes the content of terminating namespaces and finalizes those that are empty.
+#[must_use]
+pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
+    let mut outcome = Outcome::default();
+    if !snapshot.synced {
+        return outcome;
+    }
+    let going = snapshot.namespaces().values().filter(|namespace| namespace.meta.deleting());
+    let mut content: BTreeMap<Arc<str>, Vec<(&Resource, &Meta)>> =
+        going.clone().map(|namespace| (Arc::clone(&namespace.meta.name), Vec::new())).collect();
+    if content.is_empty() {
+        return outcome;
+    }
+    for (resource, meta) in snapshot.metas() {
+        // Events are kept apart and expire by themselves; they never hold a namespace up.
+        if *resource != Resource::EVENTS
+            && let Some(objects) = content.get_mut(&meta.namespace)
+        {
+            objects.push((resource, meta));
+        }
+    }
+    let mut budget = DELETIONS_MAX;
+    for namespace in going {
+        let objects = content.get(&namespace.meta.name).map(Vec::as_slice).unwrap_or_default();
+        for (resource, meta) in objects.iter().filter(|(_, meta)| !meta.deleting()).take(budget) {
+            budget -= 1;
+            outcome.actions.push(Action::Delete {
+                target: Target::of(resource, meta),
+                grace_seconds: None,
+                propagation: Some(Propagation::Background),
+            });
+        }
+        if objects.is_empty() {
+            let ours = namespace.spec.finalizers.iter().find(|it| &***it == FINALIZER);
+            outcome.actions.extend(ours.map(|finalizer| Action::FinalizeNamespace {
+                target: Target::of(&Resource::NAMESPACES, &namespace.meta),
+                finalizer: Arc::clone(finalizer),
+            }));
+        } else {
+            outcome.actions.extend(report(namespace, objects, now));
+        }
+    }
+    outcome
+}
+
+/// The conditions that tell people what holds the namespace up.
+fn report(
+    namespace: &NamespaceView,
+    objects: &[(&Resource, &Meta)],
+    now: Timestamp,
+) -> Option<Action> {
+    let mut resources: BTreeMap<&Resource, usize> = BTreeMap::new();
+    let mut finalizers: BTreeMap<&str, usize> = BTreeMap::new();
+    for (resource, meta) in objects {
+        *resources.entry(resource).or_default() += 1;
+        for finalizer in &meta.finalizers {
+            *finalizers.entry(finalizer).or_default() += 1;
+        }
+    }
+    let listed: Vec<String> = resources
+        .iter()
+        .map(|(resource, count)| format!("{resource} has {count} resource instances"))
+        .collect();
+    let message = format!("Some resources are remaining: {}", listed.join(", "));
+    let kind = "NamespaceContentRemaining";
+    let mut wanted = vec![Condition::new(kind, Status::True, "SomeResourcesRemain", &message, now)];
+    let kind = "NamespaceFinalizersRemaining";
+    let listed: Vec<String> = finalizers
+        .iter()
+        .map(|(finalizer, count)| format!("{finalizer} in {count} resource instances"))
+        .collect();
+    if !listed.is_empty() {
+        let message = format!(
+            "Some content in the namespace has finalizers remaining: {}",
+            listed.join(", ")
+        );
+        wanted.push(Condition::new(kind, Status::True, "SomeFinalizersRemain", &message, now));
+    } else if find(&namespace.status.conditions, kind).is_some() {
+        let message = "All content-preserving finalizers finished";
+        wanted.push(Condition::new(kind, Status::False, "ContentHasNoFinalizers", message, now));
+    }
+    let differs = |condition: &Condition| {
+        let present = find(&namespace.status.conditions, &condition.kind);
+        !present.is_some_and(|present| present.says_the_same(condition))
+    };
+    let conditions: Vec<Condition> = wanted.into_iter().filter(differs).collect();
+    let target = Target::of(&Resource::NAMESPACES, &namespace.meta);
+    (!conditions.is_empty()).then_some(Action::SetConditions { target, conditions })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::model::{Model, NOW};
+    use super::*;
+
+    const NAMESPACE: &str = "/core/namespaces/_/d";
+
+    fn run(snapshot: &Snapshot) -> Vec<Action> {
+        reconcile(snapshot, NOW).actions
+    }
+
+    fn model() -> Model {
+        let mut model = Model::new();
+        model.put(NAMESPACE, json!({"spec": {"finalizers": ["kubernetes"]}}));
+        model.put("/core/configmaps/d/a", json!({}));
+        model.put("/core/configmaps/other/a", json!({}));
+        model
+    }
+
+    #[test]
+    fn a_deleted_namespace_is_emptied_and_goes() {
+        let mut model = model();
+        assert_eq!(run(model.snapshot()), []);
+        model.delete_as_client(NAMESPACE, Propagation::Background);
+        model.settle(run);
+        let left: Vec<_> = model.snapshot().metas().map(|(_, meta)| &*meta.namespace).collect();
+        assert_eq!(left, ["other"]);
+    }
+
+    #[test]
+    fn content_with_a_finalizer_holds_it_up_and_is_named() {
+        let mut model = model();
+        model.put("/core/configmaps/d/b", json!({"metadata": {"finalizers": ["me.io/x"]}}));
+        model.delete_as_client(NAMESPACE, Propagation::Background);
+        model.settle(run);
+        let conditions = model.get(NAMESPACE)["status"]["conditions"].clone();
+        let messages: Vec<_> = conditions
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["message"].as_str().unwrap())
+            .collect();
+        assert!(
+            messages.contains(&"Some resources are remaining: configmaps has 1 resource instances")
+        );
+        assert!(messages.iter().any(|message| message.contains("me.io/x in 1 resource instances")));
+        model.remove("/core/configmaps/d/b");
+        model.settle(run);
+        assert!(model.snapshot().namespaces().is_empty());
+    }
+}

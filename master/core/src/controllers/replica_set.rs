@@ -1,0 +1,378 @@
+//! Keeps the number of pods of a replica set at `spec.replicas`.
+//!
+//! Knows nothing of the store: the shell applies the actions, and a conflict there is cured by
+//! the next run. New pods get names that follow from the set's uid and the names already taken, so
+//! that deciding twice on the same snapshot creates the same pods, not twice as many.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::rollout::safe_suffix;
+use crate::action::{Action, EventKind, Target};
+use crate::snapshot::{Snapshot, in_namespace};
+use crate::view::labels::Labels;
+use crate::view::meta::OwnerReference;
+use crate::view::pod::{Phase, PodView};
+use crate::view::replica_set::ReplicaSetView;
+use crate::view::resource::Resource;
+use crate::view::timestamp::Timestamp;
+
+/// Most pods that one run creates or deletes for one set, as upstream.
+pub const BURST_MAX: usize = 500;
+
+/// The annotation by which a user ranks pods for deletion; lower goes first.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+const COMPONENT: &str = "replicaset-controller";
+
+/// Compares wanted with present for every replica set and returns the difference.
+#[must_use]
+pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
+    let mut outcome = Outcome::default();
+    if snapshot.synced {
+        for set in snapshot.replica_sets().values() {
+            outcome.merge(reconcile_one(snapshot, set, now));
+        }
+    }
+    outcome
+}
+
+/// Compares wanted with present for one replica set.
+#[must_use]
+pub fn reconcile_one(snapshot: &Snapshot, set: &ReplicaSetView, now: Timestamp) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut owned: Vec<&Arc<PodView>> = Vec::new();
+    for pod in snapshot.pods_controlled_by(&set.meta.uid) {
+        if set.spec.selector.selects(&pod.meta.labels) {
+            owned.push(pod);
+        } else if !pod.meta.deleting() {
+            // Its labels were changed: a user takes it out of the set to look at it.
+            let others = pod.meta.owner_references.iter().filter(|it| it.uid != set.meta.uid);
+            let target = Target::of(&Resource::PODS, &pod.meta);
+            let owner_references = others.cloned().collect();
+            outcome.actions.push(Action::SetOwnerReferences { target, owner_references });
+        }
+    }
+    if !set.meta.deleting() {
+        adopt(snapshot, set, &mut owned, &mut outcome);
+        let active: Vec<&Arc<PodView>> = owned.iter().copied().filter(|pod| pod.active()).collect();
+        scale(snapshot, set, &active, now, &mut outcome);
+    }
+    report_status(set, &owned, now, &mut outcome);
+    outcome
+}
+
+/// Takes pods without a controller that the selector selects.
+fn adopt<'a>(
+    snapshot: &'a Snapshot,
+    set: &ReplicaSetView,
+    owned: &mut Vec<&'a Arc<PodView>>,
+    outcome: &mut Outcome,
+) {
+    let orphans = in_namespace(snapshot.pods(), &set.meta.namespace).filter(|pod| {
+        pod.meta.controller().is_none()
+            && pod.active()
+            && set.spec.selector.selects(&pod.meta.labels)
+    });
+    for pod in orphans {
+        let mut owner_references = pod.meta.owner_references.clone();
+        owner_references.retain(|owner| owner.uid != set.meta.uid);
+        owner_references.push(owner_reference(set));
+        let target = Target::of(&Resource::PODS, &pod.meta);
+        outcome.actions.push(Action::SetOwnerReferences { target, owner_references });
+        owned.push(pod);
+    }
+}
+
+/// The reference of a pod to the set that controls it.
+fn owner_reference(set: &ReplicaSetView) -> OwnerReference {
+    OwnerReference {
+        api_version: Arc::from("apps/v1"),
+        kind: Arc::from("ReplicaSet"),
+        name: Arc::clone(&set.meta.name),
+        uid: Arc::clone(&set.meta.uid),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+fn scale(
+    snapshot: &Snapshot,
+    set: &ReplicaSetView,
+    active: &[&Arc<PodView>],
+    now: Timestamp,
+    outcome: &mut Outcome,
+) {
+    let wanted = usize::try_from(set.spec.replicas()).unwrap_or_default();
+    if active.len() < wanted {
+        let missing = (wanted - active.len()).min(BURST_MAX);
+        for name in free_names(snapshot, set, missing) {
+            outcome.actions.push(Action::Create {
+                resource: Resource::PODS,
+                namespace: Arc::clone(&set.meta.namespace),
+                object: new_pod(set, &name),
+            });
+            outcome.actions.push(event(set, "SuccessfulCreate", format!("Created pod: {name}")));
+        }
+        return;
+    }
+    let surplus = (active.len() - wanted).min(BURST_MAX);
+    for pod in ranked_for_deletion(active, now).into_iter().take(surplus) {
+        outcome.actions.push(Action::Delete {
+            target: Target::of(&Resource::PODS, &pod.meta),
+            grace_seconds: None,
+            propagation: None,
+        });
+        let message = format!("Deleted pod: {}", pod.meta.name);
+        outcome.actions.push(event(set, "SuccessfulDelete", message));
+    }
+}
+
+/// The pods in the order in which they should go, upstream's ranking: not bound, not running, not
+/// ready, cheaper by annotation, on nodes with more of them, ready for a shorter time, restarted
+/// more often, younger.
+fn ranked_for_deletion<'a>(active: &[&'a Arc<PodView>], now: Timestamp) -> Vec<&'a Arc<PodView>> {
+    let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in active.iter().filter_map(|pod| pod.node_name.as_deref()) {
+        *on_node.entry(node).or_default() += 1;
+    }
+    // Ages are compared by their magnitude, so that nearly equal ones do not decide.
+    let magnitude = |since: Timestamp| (now.0.saturating_sub(since.0).max(0) / 1000 + 1).ilog2();
+    let mut ranked = active.to_vec();
+    ranked.sort_by_cached_key(|pod| {
+        let cost = pod.meta.annotations.get(DELETION_COST);
+        let cost = cost.and_then(|cost| cost.parse::<i32>().ok()).unwrap_or_default();
+        let rank = pod.node_name.as_deref().and_then(|node| on_node.get(node).copied());
+        let running = match pod.phase {
+            Phase::Pending => 0,
+            Phase::Unknown => 1,
+            Phase::Running | Phase::Succeeded | Phase::Failed => 2,
+        };
+        (
+            (pod.node_name.is_some(), running, pod.ready()),
+            cost,
+            Reverse(rank.unwrap_or_default()),
+            pod.ready_since().map(magnitude),
+            Reverse(pod.restarts),
+            pod.meta.creation_timestamp.map(magnitude),
+            Arc::clone(&pod.meta.name),
+        )
+    });
+    ranked
+}
+
+/// Names for new pods that no pod of the namespace has.
+fn free_names(snapshot: &Snapshot, set: &ReplicaSetView, count: usize) -> Vec<String> {
+    let prefix = format!("{}-", set.meta.name);
+    let taken: BTreeSet<&str> = snapshot
+        .pods_in(&set.meta.namespace)
+        .map(|pod| &*pod.meta.name)
+        .filter(|name| name.starts_with(&prefix))
+        .collect();
+    // Seeding with the newest revision among the set's pods keeps a name from being used again
+    // soon after its pod is gone: agents and logs would take the two for one.
+    let pods = snapshot.pods_controlled_by(&set.meta.uid);
+    let newest = pods.map(|pod| pod.meta.resource_version).max().unwrap_or_default();
+    let seed = newest.max(set.meta.resource_version);
+    (0_u64..)
+        .map(|number| format!("{prefix}{}", safe_suffix(&[&set.meta.uid], seed, number)))
+        .filter(|name| !taken.contains(name.as_str()))
+        .take(count)
+        .collect()
+}
+
+/// A pod made from the set's template.
+fn new_pod(set: &ReplicaSetView, name: &str) -> Value {
+    let template = set.spec.template.to_value();
+    let copied = |field: &str| template.pointer(&format!("/metadata/{field}")).cloned();
+    let mut metadata = json!({
+        "name": name,
+        "generateName": format!("{}-", set.meta.name),
+        "namespace": set.meta.namespace,
+        "ownerReferences": [owner_reference(set)],
+    });
+    if let Some(metadata) = metadata.as_object_mut() {
+        for field in ["labels", "annotations", "finalizers"] {
+            if let Some(value) = copied(field).filter(|value| !value.is_null()) {
+                metadata.insert(field.to_owned(), value);
+            }
+        }
+    }
+    let spec = template.get("spec").cloned().unwrap_or_else(|| json!({}));
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+}
+
+fn event(set: &ReplicaSetView, reason: &'static str, message: String) -> Action {
+    Action::Event {
+        involved: Target::of(&Resource::REPLICA_SETS, &set.meta),
+        involved_kind: "ReplicaSet",
+        kind: EventKind::Normal,
+        reason,
+        message,
+        component: COMPONENT,
+    }
+}
+
+fn report_status(
+    set: &ReplicaSetView,
+    owned: &[&Arc<PodView>],
+    now: Timestamp,
+    outcome: &mut Outcome,
+) {
+    let template_labels = template_labels(set);
+    let active = || owned.iter().filter(|pod| pod.active());
+    let count = |pods: usize| i32::try_from(pods).unwrap_or(i32::MAX);
+    let wait = set.spec.min_ready_seconds;
+    let replicas = count(active().count());
+    let labeled =
+        count(active().filter(|pod| pod.meta.labels.contains_all(&template_labels)).count());
+    let ready = count(active().filter(|pod| pod.ready()).count());
+    let available = count(active().filter(|pod| pod.available(wait, now)).count());
+    if wait > 0 {
+        let ripening = active().filter_map(|pod| pod.ready_since());
+        let ends = ripening.map(|since| Timestamp(since.0 + wait * 1000)).filter(|at| *at > now);
+        if let Some(at) = ends.min() {
+            outcome.wake_at(at);
+        }
+    }
+    let status = &set.status;
+    let present = (
+        status.replicas,
+        status.fully_labeled_replicas,
+        status.ready_replicas,
+        status.available_replicas,
+        status.observed_generation,
+    );
+    if present != (replicas, labeled, ready, available, set.meta.generation) {
+        outcome.actions.push(Action::UpdateStatus {
+            target: Target::of(&Resource::REPLICA_SETS, &set.meta),
+            patch: json!({"status": {
+                "replicas": replicas,
+                "fullyLabeledReplicas": labeled,
+                "readyReplicas": ready,
+                "availableReplicas": available,
+                "observedGeneration": set.meta.generation,
+            }}),
+        });
+    }
+}
+
+fn template_labels(set: &ReplicaSetView) -> Labels {
+    let template = set.spec.template.to_value();
+    let labels = template.pointer("/metadata/labels").cloned();
+    labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::model::{Model, NOW};
+    use super::*;
+
+    const SET: &str = "/apps/replicasets/d/web";
+
+    fn set(replicas: i32) -> Value {
+        json!({
+            "metadata": {"name": "web", "namespace": "d", "uid": "set", "generation": 1},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c"}]}},
+            },
+        })
+    }
+
+    fn run(snapshot: &Snapshot) -> Vec<Action> {
+        reconcile(snapshot, NOW).actions
+    }
+
+    #[test]
+    fn missing_pods_are_created_with_the_template_and_an_owner() {
+        let mut model = Model::new();
+        model.put(SET, set(3));
+        model.settle(run);
+        let pods: Vec<_> = model.snapshot().pods_controlled_by("set").collect();
+        assert_eq!(pods.len(), 3);
+        assert!(pods.iter().all(|pod| pod.meta.labels.get("app") == Some("web")));
+        assert_eq!(model.get(SET)["status"]["replicas"], 3);
+        assert_eq!(model.get(SET)["status"]["fullyLabeledReplicas"], 3);
+    }
+
+    #[test]
+    fn surplus_goes_from_pods_that_are_not_ready_first() {
+        let mut model = Model::new();
+        model.put(SET, set(2));
+        model.settle(run);
+        let ready = model.snapshot().pods().keys().next().unwrap().name.clone();
+        model.make_ready(&format!("/core/pods/d/{ready}"), "n1");
+        model.put(SET, set(1));
+        model.settle(run);
+        let left: Vec<_> = model.snapshot().pods().keys().map(|key| key.name.clone()).collect();
+        assert_eq!(left, [ready]);
+        assert_eq!(model.get(SET)["status"]["availableReplicas"], 1);
+    }
+
+    #[test]
+    fn a_pod_without_a_controller_is_adopted_and_a_relabelled_one_released() {
+        let mut model = Model::new();
+        model.put("/core/pods/d/stray", json!({"metadata": {"labels": {"app": "web"}}}));
+        model.put(SET, set(1));
+        model.settle(run);
+        assert_eq!(model.snapshot().pods().len(), 1);
+        assert_eq!(model.snapshot().pods_controlled_by("set").count(), 1);
+
+        model.merge("/core/pods/d/stray", &json!({"metadata": {"labels": {"app": "debug"}}}));
+        model.settle(run);
+        assert_eq!(model.snapshot().pods().len(), 2);
+        let kept = model.get("/core/pods/d/stray");
+        assert_eq!(kept["metadata"]["ownerReferences"], json!([]));
+    }
+
+    #[test]
+    fn a_pod_that_is_going_is_replaced_and_an_ended_one_too() {
+        let mut model = Model::new();
+        model.put(SET, set(1));
+        model.settle(run);
+        let name = model.snapshot().pods().keys().next().unwrap().name.clone();
+        model.merge(&format!("/core/pods/d/{name}"), &json!({"status": {"phase": "Failed"}}));
+        model.settle(run);
+        assert_eq!(model.snapshot().pods().values().filter(|pod| pod.active()).count(), 1);
+        assert_eq!(model.snapshot().pods().len(), 2);
+    }
+
+    #[test]
+    fn one_run_creates_no_more_than_the_burst() {
+        let mut model = Model::new();
+        model.put(SET, set(2000));
+        let created = run(model.snapshot());
+        let created = created.iter().filter(|it| matches!(it, Action::Create { .. })).count();
+        assert_eq!(created, BURST_MAX);
+    }
+
+    #[test]
+    fn nothing_is_done_before_the_caches_are_full() {
+        let mut model = Model::new();
+        model.put(SET, set(1));
+        let mut snapshot = model.snapshot().clone();
+        snapshot.synced = false;
+        assert_eq!(run(&snapshot), []);
+    }
+
+    proptest! {
+        #[test]
+        fn a_second_run_on_the_result_does_nothing(steps in prop::collection::vec(0_i32..12, 1..6)) {
+            let mut model = Model::new();
+            for replicas in steps {
+                model.put(SET, set(replicas));
+                model.settle(run);
+                let active = model.snapshot().pods().values().filter(|pod| pod.active()).count();
+                prop_assert_eq!(i32::try_from(active).unwrap(), replicas);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Nodes: taints, capacity and conditions.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::condition::{Condition, find};
+use super::meta::Meta;
+use super::null_as_default;
+use super::quantity::Resources;
+use super::timestamp::Timestamp;
+
+/// Taint of a node that is not in contact.
+pub const TAINT_UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+/// Taint of a node that says it is not ready.
+pub const TAINT_NOT_READY: &str = "node.kubernetes.io/not-ready";
+/// Taint of a cordoned node.
+pub const TAINT_UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+/// Taint of a node that keeps dying and coming back.
+pub const TAINT_FLAPPING: &str = "bramble.io/flapping";
+
+/// What a taint does to pods that do not tolerate it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Effect {
+    /// New pods are not scheduled here.
+    NoSchedule,
+    /// New pods are rather scheduled elsewhere.
+    PreferNoSchedule,
+    /// Running pods are evicted, too.
+    NoExecute,
+}
+
+/// A mark that keeps pods away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taint {
+    /// The key.
+    pub key: Arc<str>,
+    /// The value; often empty.
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "str::is_empty")]
+    pub value: Arc<str>,
+    /// What it does.
+    pub effect: Effect,
+    /// When it was added; counts for `tolerationSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_added: Option<Timestamp>,
+}
+
+/// The part of a node that logic reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeView {
+    /// The metadata.
+    pub meta: Meta,
+    /// Whether it is cordoned.
+    pub unschedulable: bool,
+    /// Its taints.
+    pub taints: Vec<Taint>,
+    /// What its pods may use together.
+    pub allocatable: Resources,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+}
+
+impl NodeView {
+    /// Its `Ready` condition.
+    #[must_use]
+    pub fn ready(&self) -> Option<&Condition> {
+        find(&self.conditions, "Ready")
+    }
+
+    /// Whether it has a taint of this key.
+    #[must_use]
+    pub fn tainted(&self, key: &str) -> bool {
+        self.taints.iter().any(|taint| &*taint.key == key)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Raw {
+    metadata: Meta,
+    spec: RawSpec,
+    status: RawStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawSpec {
+    #[serde(deserialize_with = "null_as_default")]
+    unschedulable: bool,
+    #[serde(deserialize_with = "null_as_default")]
+    taints: Vec<Taint>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawStatus {
+    capacity: Option<Resources>,
+    allocatable: Option<Resources>,
+    #[serde(deserialize_with = "null_as_default")]
+    conditions: Vec<Condition>,
+}
+
+impl<'de> Deserialize<'de> for NodeView {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Raw::deserialize(deserializer)?;
+        Ok(Self {
+            meta: raw.metadata,
+            unschedulable: raw.spec.unschedulable,
+            taints: raw.spec.taints,
+            // A node that reports no reservation can give all that it has.
+            allocatable: raw.status.allocatable.or(raw.status.capacity).unwrap_or_default(),
+            conditions: raw.status.conditions,
+        })
+    }
+}

@@ -1,0 +1,401 @@
+//! Pods: what scheduling, replica sets, endpoints and node lifecycle need of them.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::condition::{Condition, Status, find};
+use super::labels::Labels;
+use super::meta::Meta;
+use super::node::{Effect, Taint};
+use super::node_affinity::NodeAffinity;
+use super::null_as_default;
+use super::quantity::Resources;
+use super::timestamp::Timestamp;
+
+/// Where a pod is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum Phase {
+    /// Not all containers were started.
+    #[default]
+    Pending,
+    /// At least one container runs or is being restarted.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// All containers ended, at least one of them badly.
+    Failed,
+    /// The node cannot be asked.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A pod's consent to a taint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Toleration {
+    /// The taint's key; empty with `Exists` tolerates every taint.
+    #[serde(deserialize_with = "null_as_default")]
+    pub key: Arc<str>,
+    /// `Equal` (or empty) or `Exists`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub operator: Arc<str>,
+    /// The taint's value for `Equal`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub value: Arc<str>,
+    /// The effect, or every effect.
+    #[serde(deserialize_with = "effect")]
+    pub effect: Option<Effect>,
+    /// How long a `NoExecute` taint is tolerated, in seconds; `None` is forever.
+    pub toleration_seconds: Option<i64>,
+}
+
+/// Reads an effect; the empty string and null mean every effect.
+fn effect<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Effect>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(match text.as_deref() {
+        Some("NoSchedule") => Some(Effect::NoSchedule),
+        Some("PreferNoSchedule") => Some(Effect::PreferNoSchedule),
+        Some("NoExecute") => Some(Effect::NoExecute),
+        Some("") | None => None,
+        Some(other) => {
+            return Err(serde::de::Error::custom(format!("`{other}` is not a taint effect")));
+        }
+    })
+}
+
+impl Toleration {
+    /// Whether it consents to `taint`.
+    #[must_use]
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        let effect = self.effect.is_none_or(|effect| effect == taint.effect);
+        let key = self.key.is_empty() || self.key == taint.key;
+        let value = match &*self.operator {
+            "Exists" => true,
+            "" | "Equal" => !self.key.is_empty() && self.value == taint.value,
+            _ => false,
+        };
+        effect && key && value
+    }
+}
+
+/// A port of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerPort {
+    /// Its name, for services; may be empty.
+    #[serde(deserialize_with = "null_as_default")]
+    pub name: Arc<str>,
+    /// The number.
+    pub container_port: i32,
+    /// The port taken on the node; 0 is none.
+    #[serde(deserialize_with = "null_as_default")]
+    pub host_port: i32,
+    /// The node's address it is taken on; empty is all.
+    #[serde(rename = "hostIP", deserialize_with = "null_as_default")]
+    pub host_ip: Arc<str>,
+    /// `TCP` (or empty), `UDP`, `SCTP`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub protocol: Arc<str>,
+}
+
+impl ContainerPort {
+    /// The protocol with its default.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        if self.protocol.is_empty() { "TCP" } else { &self.protocol }
+    }
+}
+
+/// The part of a pod that logic reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// The metadata.
+    pub meta: Meta,
+    /// The node it is bound to.
+    pub node_name: Option<Arc<str>>,
+    /// Labels that its node must have.
+    pub node_selector: Labels,
+    /// Further wishes about its node.
+    pub node_affinity: Option<Box<NodeAffinity>>,
+    /// Taints that it tolerates.
+    pub tolerations: Vec<Toleration>,
+    /// What it asks for, over all containers and with its overhead.
+    pub requests: Resources,
+    /// The ports of its containers, in order.
+    pub ports: Vec<ContainerPort>,
+    /// The images of its containers.
+    pub images: Vec<Arc<str>>,
+    /// Who schedules it; empty is the default scheduler.
+    pub scheduler_name: Arc<str>,
+    /// Whether gates keep it from being scheduled yet.
+    pub gated: bool,
+    /// Larger is scheduled first.
+    pub priority: i32,
+    /// Whether it shares the node's network.
+    pub host_network: bool,
+    /// Its grace in seconds.
+    pub termination_grace_period_seconds: i64,
+    /// Its host name, if it sets one.
+    pub hostname: Arc<str>,
+    /// Its headless service, if it names one.
+    pub subdomain: Arc<str>,
+    /// Its phase.
+    pub phase: Phase,
+    /// Its addresses, the primary one first.
+    pub pod_ips: Vec<Arc<str>>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+    /// The largest number of restarts of one container.
+    pub restarts: i32,
+    /// When its node took it on.
+    pub start_time: Option<Timestamp>,
+}
+
+impl PodView {
+    /// Whether its `Ready` condition is true.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        find(&self.conditions, "Ready").is_some_and(|ready| ready.status == Status::True)
+    }
+
+    /// Whether all its containers ended for good.
+    #[must_use]
+    pub const fn terminated(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// Whether it counts towards replicas: neither ended nor being deleted.
+    #[must_use]
+    pub const fn active(&self) -> bool {
+        !self.terminated() && !self.meta.deleting()
+    }
+
+    /// Since when it has been ready; `None` if it is not.
+    #[must_use]
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        let ready = find(&self.conditions, "Ready")?;
+        (ready.status == Status::True).then_some(ready.last_transition_time.unwrap_or_default())
+    }
+
+    /// Whether it has been ready for `min_ready_seconds` at `now`.
+    #[must_use]
+    pub fn available(&self, min_ready_seconds: i64, now: Timestamp) -> bool {
+        self.ready_since().is_some_and(|since| {
+            min_ready_seconds <= 0 || since.0 + min_ready_seconds * 1000 <= now.0
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Raw {
+    metadata: Meta,
+    spec: RawSpec,
+    status: RawStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawSpec {
+    #[serde(deserialize_with = "null_as_default")]
+    node_name: Arc<str>,
+    #[serde(deserialize_with = "null_as_default")]
+    node_selector: Labels,
+    affinity: Option<RawAffinity>,
+    #[serde(deserialize_with = "null_as_default")]
+    tolerations: Vec<Toleration>,
+    #[serde(deserialize_with = "null_as_default")]
+    containers: Vec<RawContainer>,
+    #[serde(deserialize_with = "null_as_default")]
+    init_containers: Vec<RawContainer>,
+    overhead: Option<Resources>,
+    #[serde(deserialize_with = "null_as_default")]
+    scheduler_name: Arc<str>,
+    #[serde(deserialize_with = "null_as_default")]
+    scheduling_gates: Vec<serde::de::IgnoredAny>,
+    #[serde(deserialize_with = "null_as_default")]
+    priority: i32,
+    #[serde(deserialize_with = "null_as_default")]
+    host_network: bool,
+    termination_grace_period_seconds: Option<i64>,
+    #[serde(deserialize_with = "null_as_default")]
+    hostname: Arc<str>,
+    #[serde(deserialize_with = "null_as_default")]
+    subdomain: Arc<str>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawAffinity {
+    node_affinity: Option<Box<NodeAffinity>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawContainer {
+    #[serde(deserialize_with = "null_as_default")]
+    image: Arc<str>,
+    #[serde(deserialize_with = "null_as_default")]
+    ports: Vec<ContainerPort>,
+    #[serde(deserialize_with = "null_as_default")]
+    resources: RawResources,
+    restart_policy: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawResources {
+    requests: Option<Resources>,
+    limits: Option<Resources>,
+}
+
+impl RawContainer {
+    fn requests(&self) -> Resources {
+        // Admission copies limits into missing requests; objects stored without it are read alike.
+        let RawResources { requests, limits } = &self.resources;
+        requests.clone().or_else(|| limits.clone()).unwrap_or_default()
+    }
+
+    fn sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawStatus {
+    #[serde(deserialize_with = "null_as_default")]
+    phase: Phase,
+    #[serde(rename = "podIP", deserialize_with = "null_as_default")]
+    pod_ip: Arc<str>,
+    #[serde(rename = "podIPs", deserialize_with = "null_as_default")]
+    pod_ips: Vec<RawIp>,
+    #[serde(deserialize_with = "null_as_default")]
+    conditions: Vec<Condition>,
+    #[serde(deserialize_with = "null_as_default")]
+    container_statuses: Vec<RawContainerStatus>,
+    start_time: Option<Timestamp>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawIp {
+    ip: Arc<str>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawContainerStatus {
+    #[serde(deserialize_with = "null_as_default")]
+    restart_count: i32,
+}
+
+/// Adds up requests as upstream does: sidecars run beside all that starts after them, other init
+/// containers run alone, so only the largest of them counts.
+fn total_requests(spec: &RawSpec) -> Resources {
+    let mut total = Resources::default();
+    for container in &spec.containers {
+        total.add(&container.requests());
+    }
+    let mut sidecars = Resources::default();
+    let mut init_peak = Resources::default();
+    for container in &spec.init_containers {
+        let mut with_sidecars = sidecars.clone();
+        with_sidecars.add(&container.requests());
+        init_peak.raise_to(&with_sidecars);
+        if container.sidecar() {
+            sidecars = with_sidecars;
+        }
+    }
+    total.add(&sidecars);
+    total.raise_to(&init_peak);
+    if let Some(overhead) = &spec.overhead {
+        total.add(overhead);
+    }
+    total
+}
+
+impl<'de> Deserialize<'de> for PodView {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Raw { metadata, spec, status } = Raw::deserialize(deserializer)?;
+        let requests = total_requests(&spec);
+        let sidecars = spec.init_containers.iter().filter(|container| container.sidecar());
+        let containers = || spec.containers.iter().chain(sidecars.clone());
+        let mut pod_ips: Vec<Arc<str>> = status.pod_ips.into_iter().map(|ip| ip.ip).collect();
+        if pod_ips.is_empty() && !status.pod_ip.is_empty() {
+            pod_ips.push(status.pod_ip);
+        }
+        let restarts = status.container_statuses.iter().map(|status| status.restart_count).max();
+        Ok(Self {
+            meta: metadata,
+            node_name: (!spec.node_name.is_empty()).then(|| Arc::clone(&spec.node_name)),
+            ports: containers().flat_map(|container| container.ports.iter().cloned()).collect(),
+            images: containers().map(|container| Arc::clone(&container.image)).collect(),
+            node_selector: spec.node_selector,
+            node_affinity: spec.affinity.and_then(|affinity| affinity.node_affinity),
+            tolerations: spec.tolerations,
+            requests,
+            scheduler_name: spec.scheduler_name,
+            gated: !spec.scheduling_gates.is_empty(),
+            priority: spec.priority,
+            host_network: spec.host_network,
+            termination_grace_period_seconds: spec.termination_grace_period_seconds.unwrap_or(30),
+            hostname: spec.hostname,
+            subdomain: spec.subdomain,
+            phase: status.phase,
+            pod_ips,
+            conditions: status.conditions,
+            restarts: restarts.unwrap_or_default(),
+            start_time: status.start_time,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_init_container_and_all_sidecars_count() {
+        let pod: PodView = serde_json::from_value(serde_json::json!({
+            "spec": {
+                "initContainers": [
+                    {"restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}},
+                    {"resources": {"requests": {"cpu": "1", "memory": "1Mi"}}},
+                ],
+                "containers": [{"resources": {"requests": {"cpu": "200m", "memory": "2Mi"}}}],
+                "overhead": {"cpu": "50m"},
+            },
+        }))
+        .unwrap();
+        assert_eq!(pod.requests.cpu_milli, 1150);
+        assert_eq!(pod.requests.memory, 2 << 20);
+    }
+
+    #[test]
+    fn nulls_are_defaults() {
+        let pod: PodView = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "a", "labels": null, "creationTimestamp": null},
+            "spec": {"containers": null, "nodeName": null, "tolerations": null},
+            "status": {"phase": null, "conditions": null},
+        }))
+        .unwrap();
+        assert_eq!((pod.node_name.clone(), pod.phase), (None, Phase::Pending));
+    }
+
+    #[test]
+    fn an_empty_key_with_exists_tolerates_everything() {
+        let taint = Taint {
+            key: Arc::from("k"),
+            value: Arc::from("v"),
+            effect: Effect::NoExecute,
+            time_added: None,
+        };
+        let everything = Toleration { operator: Arc::from("Exists"), ..Toleration::default() };
+        assert!(everything.tolerates(&taint));
+        let other =
+            Toleration { key: Arc::from("k"), value: Arc::from("w"), ..Toleration::default() };
+        assert!(!other.tolerates(&taint));
+    }
+}
