@@ -1,0 +1,301 @@
+//! Makes a container's root folder out of an image's layers, with overlayfs.
+//!
+//! ```text
+//!  <container dir>/rootfs   the mounted root
+//!                 /upper    what the container writes; gone with it
+//!                 /work     overlayfs' own
+//! ```
+//! Both calls block and must run as root. Nothing is kept in memory, so an agent that starts again
+//! can unmount what the one before mounted.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags},
+    io::Errno,
+    mount::{MountFlags, UnmountFlags},
+};
+
+use crate::{Image, ImageStore, remove_tree::remove_tree};
+
+/// Mounts a fresh root for one container and returns its path.
+///
+/// What an earlier root in `container_dir` held is removed first.
+///
+/// # Errors
+/// Overlayfs refused, or a folder of the image that the runtime mounts on is not a real folder.
+/// Nothing stays mounted then.
+pub fn mount_root(
+    store: &ImageStore,
+    image: &Image,
+    container_dir: &Path,
+) -> Result<PathBuf, MountRootError> {
+    unmount_root(container_dir)?;
+    let rootfs = container_dir.join("rootfs");
+    let failed = |source| MountRootError::Mount { path: rootfs.clone(), source };
+    for name in ["rootfs", "upper", "work"] {
+        let folder = container_dir.join(name);
+        fs::create_dir_all(&folder).map_err(failed)?;
+        // The root of the container shows the mode of `upper`.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    }
+    let mut lower = store.layer_paths(image);
+    lower.reverse();
+    if lower.is_empty() {
+        // An image of no layers still needs something below.
+        let empty = container_dir.join("empty");
+        fs::create_dir_all(&empty).map_err(failed)?;
+        lower.push(empty);
+    }
+    let mounted =
+        mount(&lower, container_dir, &rootfs).map_err(failed).and_then(|()| check_root(&rootfs));
+    match mounted {
+        Ok(()) => Ok(rootfs),
+        Err(error) => {
+            // The first error is the one to tell; a failing clean-up is met again by the next one.
+            if let Err(error) = unmount_root(container_dir) {
+                tracing::warn!(path = %container_dir.display(), %error, "could not clean up after a failed mount");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Unmounts a container's root and removes what it wrote. Doing it again is fine.
+///
+/// # Errors
+/// Something is still mounted or could not be removed; the rest is removed all the same.
+pub fn unmount_root(container_dir: &Path) -> Result<(), UnmountRootError> {
+    let rootfs = container_dir.join("rootfs");
+    let failed = |path: &Path, source| UnmountRootError { path: path.to_owned(), source };
+    // More than once if a mount was stacked on it; bounded in case another one keeps mounting.
+    for _ in 0..MOUNTS_MAX {
+        match rustix::mount::unmount(&rootfs, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            Ok(()) => {}
+            // Not mounted, or not there.
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => break,
+            Err(errno) => return Err(failed(&rootfs, errno.into())),
+        }
+    }
+    // Never with its content: if it were still mounted, that would be the image's layers.
+    let mut outcome = match fs::remove_dir(&rootfs) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&rootfs, error)),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    for name in ["upper", "work", "empty"] {
+        let folder = container_dir.join(name);
+        if let Err(error) = remove_tree(&folder) {
+            outcome = outcome.and_then(|()| Err(failed(&folder, error)));
+        }
+    }
+    outcome
+}
+
+/// Mounts with real paths where they fit into a page of options, else through descriptors.
+fn mount(lower: &[PathBuf], container_dir: &Path, rootfs: &Path) -> io::Result<()> {
+    let (upper, work) = (container_dir.join("upper"), container_dir.join("work"));
+    let plain = options(lower, &upper, &work);
+    let special = |path: &Path| {
+        path.as_os_str().as_bytes().iter().any(|byte| matches!(byte, b':' | b',' | b'\\' | b'"'))
+    };
+    let all = || lower.iter().map(PathBuf::as_path).chain([upper.as_path(), work.as_path()]);
+    // The descriptors must live until the mount is made.
+    let (data, _open) = if plain.len() <= OPTIONS_LEN_MAX && !all().any(special) {
+        (plain, Vec::new())
+    } else {
+        let open = all().map(open_folder).collect::<io::Result<Vec<OwnedFd>>>()?;
+        let mut paths: Vec<PathBuf> = open
+            .iter()
+            .map(|folder| format!("/proc/self/fd/{}", folder.as_raw_fd()).into())
+            .collect();
+        let (work, upper) = (paths.pop().unwrap_or_default(), paths.pop().unwrap_or_default());
+        (options(&paths, &upper, &work), open)
+    };
+    let data = CString::new(data)?;
+    Ok(rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::empty(), data.as_c_str())?)
+}
+
+fn options(lower: &[PathBuf], upper: &Path, work: &Path) -> Vec<u8> {
+    let lower: Vec<&[u8]> = lower.iter().map(|path| path.as_os_str().as_bytes()).collect();
+    // `volatile`: what a container wrote to its root is not kept over a power cut anyway, so a
+    // sync in it need not wear the card. The rest is off whatever the kernel was built with, since
+    // the lower folders are written by us and hold none of it.
+    [
+        b"index=off,metacopy=off,redirect_dir=nofollow,volatile,lowerdir=".as_slice(),
+        &lower.join(&b':'),
+        b",upperdir=",
+        upper.as_os_str().as_bytes(),
+        b",workdir=",
+        work.as_os_str().as_bytes(),
+    ]
+    .concat()
+}
+
+fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Refuses an image in which a place that the runtime mounts on would lead elsewhere, and makes
+/// those that are missing.
+fn check_root(rootfs: &Path) -> Result<(), MountRootError> {
+    let failed =
+        |errno: Errno| MountRootError::Mount { path: rootfs.to_owned(), source: errno.into() };
+    let root = open_folder(rootfs)
+        .map_err(|source| MountRootError::Mount { path: rootfs.to_owned(), source })?;
+    for name in MOUNT_POINTS {
+        match rustix::fs::statat(&root, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                let resolve =
+                    ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                rustix::fs::openat2(root.as_fd(), name, flags, Mode::empty(), resolve)
+                    .map_err(failed)?;
+            }
+            Ok(_) => return Err(MountRootError::NotAFolder { name }),
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&root, name, Mode::from_raw_mode(0o755)).map_err(failed)?
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Why a container's root could not be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountRootError {
+    /// A folder could not be made, or the kernel refused the mount.
+    #[error("could not mount container root `{}`", path.display())]
+    Mount {
+        /// The root.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The image has a symlink or file where the runtime mounts.
+    #[error("image is refused: `/{name}` in it is not a real directory")]
+    NotAFolder {
+        /// The place, without its slash.
+        name: &'static str,
+    },
+    /// What an earlier root left could not be removed.
+    #[error(transparent)]
+    Clear(#[from] UnmountRootError),
+}
+
+/// Why a container's root could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[error("could not unmount or remove `{}`", path.display())]
+pub struct UnmountRootError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Where the runtime mounts, or writes `resolv.conf` and `hosts`.
+const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "sys", "etc", "run"];
+
+/// The kernel takes one page of options, and the smallest page is 4,096 bytes.
+const OPTIONS_LEN_MAX: usize = 4_000;
+
+/// Nobody stacks more on a container's root.
+const MOUNTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TarBuilder, TestStore};
+
+    fn mounts_under(path: &Path) -> usize {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        mounts
+            .lines()
+            .filter(|line| line.split(' ').nth(1).unwrap().starts_with(path.to_str().unwrap()))
+            .count()
+    }
+
+    #[test]
+    fn layers_are_merged_and_nothing_is_left_behind() {
+        let home = TestStore::new();
+        let lower = TarBuilder::new()
+            .folder("etc", 0o755)
+            .file("etc/a", b"low")
+            .file("gone", b"x")
+            .folder("old", 0o755)
+            .file("old/x", b"x");
+        let upper = TarBuilder::new()
+            .file("etc/a", b"high")
+            .file(".wh.gone", b"")
+            .folder("old", 0o755)
+            .file("old/.wh..wh..opq", b"")
+            .file("old/y", b"y");
+        let image = home.image("merged", &[lower.finish(), upper.finish()]);
+        let container = home.path().join("container");
+        let rootfs = mount_root(&home.store, &image, &container).unwrap();
+        assert_eq!(fs::read(rootfs.join("etc/a")).unwrap(), b"high");
+        assert!(!rootfs.join("gone").exists());
+        assert_eq!(fs::read_dir(rootfs.join("old")).unwrap().count(), 1);
+        for name in MOUNT_POINTS {
+            assert!(rootfs.join(name).is_dir());
+        }
+        fs::write(rootfs.join("new"), "1").unwrap();
+        assert_eq!(mount_root(&home.store, &image, &container).unwrap(), rootfs);
+        assert!(!rootfs.join("new").exists(), "a mounted root is fresh");
+        unmount_root(&container).unwrap();
+        unmount_root(&container).unwrap();
+        assert_eq!(fs::read_dir(&container).unwrap().count(), 0);
+        assert_eq!(mounts_under(home.path()), 0);
+    }
+
+    #[test]
+    fn image_without_layers_has_an_empty_root() {
+        let home = TestStore::new();
+        let image = home.image("scratch", &[]);
+        let container = home.path().join("container");
+        let rootfs = mount_root(&home.store, &image, &container).unwrap();
+        assert_eq!(fs::read_dir(rootfs).unwrap().count(), MOUNT_POINTS.len());
+        unmount_root(&container).unwrap();
+    }
+
+    #[test]
+    fn many_layers_and_odd_paths_are_mounted_through_descriptors() {
+        let home = TestStore::new();
+        let layers: Vec<Vec<u8>> = (0..100)
+            .map(|number| TarBuilder::new().file(&format!("f{number}"), b"x").finish())
+            .collect();
+        let image = home.image("deep", &layers);
+        let container = home.path().join("with, and: odd");
+        let rootfs = mount_root(&home.store, &image, &container).unwrap();
+        assert!((0..100).all(|number| rootfs.join(format!("f{number}")).is_file()));
+        unmount_root(&container).unwrap();
+        assert_eq!(mounts_under(home.path()), 0);
+    }
+
+    #[test]
+    fn root_with_a_symlink_where_the_runtime_mounts_is_refused() {
+        let home = TestStore::new();
+        for name in MOUNT_POINTS {
+            let layer = TarBuilder::new().symlink(name, "/").finish();
+            let image = home.image("evil", &[layer]);
+            let container = home.path().join("container");
+            let refused = mount_root(&home.store, &image, &container).unwrap_err();
+            assert!(refused.to_string().contains(name), "{refused}");
+            assert_eq!(fs::read_dir(&container).unwrap().count(), 0);
+        }
+        assert_eq!(mounts_under(home.path()), 0);
+    }
+}

@@ -1,0 +1,402 @@
+//! Writes entries beneath the descriptor of a layer's root.
+//!
+//! No path is ever resolved from anywhere else, and none through a symlink: a parent is opened
+//! with `openat2`, and the last part is only touched by calls that do not follow it.
+
+use std::{
+    io::{self, Read},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use rustix::{
+    fs::{
+        self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps,
+        UTIME_OMIT, Uid, XattrFlags,
+    },
+    io::Errno,
+};
+
+use super::{
+    UnpackError,
+    entry::{Entry, Kind},
+};
+
+/// A layer's root while it is filled.
+pub(super) struct LayerRoot<'a> {
+    root: BorrowedFd<'a>,
+    /// The parent of the last entry, since neighbours follow each other.
+    last_parent: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    /// Folders whose time is set at the end, because writing into them changes it.
+    folder_times: Vec<(Vec<u8>, i64)>,
+    folder_times_len: usize,
+}
+
+impl<'a> LayerRoot<'a> {
+    pub(super) fn new(root: BorrowedFd<'a>) -> Self {
+        Self { root, last_parent: None, folder_times: Vec::new(), folder_times_len: 0 }
+    }
+
+    /// Makes what `entry` says.
+    pub(super) fn apply(
+        &mut self,
+        entry: &Entry,
+        content: &mut impl Read,
+    ) -> Result<(), UnpackError> {
+        let parts = parts(&entry.path)?;
+        let Some((name, parents)) = parts.split_last() else {
+            // The root itself: only as a folder, never replaced.
+            return match entry.kind {
+                Kind::Directory => self.set_folder(self.open_root(entry)?, entry),
+                Kind::File
+                | Kind::HardLink { .. }
+                | Kind::Symlink { .. }
+                | Kind::Fifo
+                | Kind::Device => Err(UnpackError::Path { path: shown(&entry.path) }),
+            };
+        };
+        let parent = self.open_parent(parents, &entry.path)?;
+        let written = match name.strip_prefix(b".wh.") {
+            Some(hidden) => return whiteout(parent.as_fd(), hidden, &entry.path),
+            None => self.make(parent.as_fd(), name, entry, content),
+        };
+        written.map_err(|problem| problem.at(&entry.path))
+    }
+
+    /// Sets the folders' times. A time that cannot be set is not worth failing a pull.
+    pub(super) fn finish(&mut self) {
+        for (path, seconds) in std::mem::take(&mut self.folder_times) {
+            if let Ok(folder) = open_beneath(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY) {
+                let _ = fs::futimens(&folder, &times(seconds));
+            }
+        }
+    }
+
+    fn make(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        entry: &Entry,
+        content: &mut impl Read,
+    ) -> Result<(), Problem> {
+        if entry.kind == Kind::Directory {
+            return self.make_folder(parent, name, entry);
+        }
+        if entry.kind == Kind::Device {
+            tracing::debug!(path = %shown(&entry.path), "skipped a device node of an image");
+            return Ok(());
+        }
+        if let Some(present) = look(parent, name)? {
+            let flags = if is(&present, FileType::Directory) {
+                AtFlags::REMOVEDIR
+            } else {
+                AtFlags::empty()
+            };
+            fs::unlinkat(parent, name, flags)?;
+            self.last_parent = None;
+        }
+        match &entry.kind {
+            Kind::File => write_file(parent, name, entry, content),
+            Kind::HardLink { target } => self.hard_link(parent, name, target),
+            Kind::Symlink { target } => {
+                fs::symlinkat(target.as_slice(), parent, name)?;
+                set_owner(parent, name, entry)?;
+                Ok(fs::utimensat(parent, name, &times(entry.modified), AtFlags::SYMLINK_NOFOLLOW)?)
+            }
+            Kind::Fifo => {
+                fs::mknodat(parent, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+                set_owner(parent, name, entry)?;
+                // Made just now in a folder that only we write to, so this is the pipe.
+                fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
+                Ok(fs::utimensat(parent, name, &times(entry.modified), AtFlags::SYMLINK_NOFOLLOW)?)
+            }
+            Kind::Directory | Kind::Device => Ok(()),
+        }
+    }
+
+    fn make_folder(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        entry: &Entry,
+    ) -> Result<(), Problem> {
+        let present = look(parent, name)?;
+        let was_hidden = present.as_ref().is_some_and(is_whiteout);
+        match &present {
+            Some(present) if is(present, FileType::Directory) => {}
+            Some(_) => {
+                fs::unlinkat(parent, name, AtFlags::empty())?;
+                fs::mkdirat(parent, name, FOLDER_MODE)?;
+            }
+            None => fs::mkdirat(parent, name, FOLDER_MODE)?,
+        }
+        let folder = fs::openat(
+            parent,
+            name,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        if was_hidden {
+            set_opaque(folder.as_fd())?;
+        }
+        self.set_folder(folder, entry).map_err(Problem::Told)
+    }
+
+    fn set_folder(&mut self, folder: OwnedFd, entry: &Entry) -> Result<(), UnpackError> {
+        set_attributes(folder.as_fd(), entry).map_err(|problem| problem.at(&entry.path))?;
+        let path = parts(&entry.path)?.join(&b'/');
+        self.folder_times_len += path.len();
+        if self.folder_times_len <= FOLDER_TIMES_LEN_MAX {
+            self.folder_times.push((path, entry.modified));
+        }
+        Ok(())
+    }
+
+    fn hard_link(&self, parent: BorrowedFd<'_>, name: &[u8], target: &[u8]) -> Result<(), Problem> {
+        let outside = || Problem::HardLink { target: shown(target) };
+        let parts = parts(target).map_err(|_| outside())?;
+        let (target_name, folders) = parts.split_last().ok_or_else(outside)?;
+        let folder =
+            open_beneath(self.root, &folders.join(&b'/'), OFlags::PATH | OFlags::DIRECTORY)
+                .map_err(|_| outside())?;
+        let present = look(folder.as_fd(), target_name)?.ok_or_else(outside)?;
+        // A second name for a whiteout or a folder makes no sense and could hide what it likes.
+        if is_whiteout(&present) || is(&present, FileType::Directory) {
+            return Err(outside());
+        }
+        Ok(fs::linkat(&folder, *target_name, parent, name, AtFlags::empty())?)
+    }
+
+    fn open_root(&self, entry: &Entry) -> Result<OwnedFd, UnpackError> {
+        open_beneath(self.root, b"", OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(|errno| Problem::Errno(errno).at(&entry.path))
+    }
+
+    /// Opens the folder that an entry goes into, and makes what is missing of it.
+    fn open_parent(&mut self, parents: &[&[u8]], path: &[u8]) -> Result<Rc<OwnedFd>, UnpackError> {
+        let joined = parents.join(&b'/');
+        if let Some((last, folder)) = &self.last_parent
+            && *last == joined
+        {
+            return Ok(Rc::clone(folder));
+        }
+        let folder = match open_beneath(self.root, &joined, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Err(Errno::NOENT | Errno::NOTDIR) => self.make_parents(parents),
+            opened => opened,
+        };
+        let folder = Rc::new(folder.map_err(|errno| match errno {
+            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => {
+                UnpackError::NotAFolder { path: shown(path) }
+            }
+            errno => Problem::Errno(errno).at(path),
+        })?);
+        self.last_parent = Some((joined, Rc::clone(&folder)));
+        Ok(folder)
+    }
+
+    /// Some builders leave out folders that an earlier layer has.
+    fn make_parents(&self, parents: &[&[u8]]) -> Result<OwnedFd, Errno> {
+        let mut folder = open_beneath(self.root, b"", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for name in parents {
+            let hidden = look(folder.as_fd(), name)?.as_ref().is_some_and(is_whiteout);
+            if hidden {
+                fs::unlinkat(&folder, *name, AtFlags::empty())?;
+            }
+            match fs::mkdirat(&folder, *name, FOLDER_MODE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+            folder = open_beneath(folder.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            if hidden {
+                set_opaque(folder.as_fd())?;
+            }
+        }
+        Ok(folder)
+    }
+}
+
+/// Hides `hidden` of the layers below, or everything of theirs in this folder.
+fn whiteout(parent: BorrowedFd<'_>, hidden: &[u8], path: &[u8]) -> Result<(), UnpackError> {
+    let done = match hidden {
+        b".wh..opq" => set_opaque(parent),
+        b"" | b"." | b".." => return Err(UnpackError::Path { path: shown(path) }),
+        // Book-keeping of an older file system.
+        other if other.starts_with(b".wh.") => Ok(()),
+        name => hide(parent, name),
+    };
+    done.map_err(|errno| Problem::Errno(errno).at(path))
+}
+
+fn hide(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    match look(parent, name)? {
+        None => fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0),
+        // The same layer has a folder of that name: only what lies below it is hidden.
+        Some(present) if is(&present, FileType::Directory) => {
+            let folder = open_beneath(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            set_opaque(folder.as_fd())
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn write_file(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    entry: &Entry,
+    content: &mut impl Read,
+) -> Result<(), Problem> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file =
+        std::fs::File::from(fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?);
+    let written = copy(content, &mut file)?;
+    if written != entry.size {
+        return Err(Problem::Truncated);
+    }
+    set_attributes(file.as_fd(), entry)?;
+    Ok(fs::futimens(&file, &times(entry.modified))?)
+}
+
+/// Copies, and keeps apart on which side a copy failed.
+fn copy(content: &mut impl Read, file: &mut std::fs::File) -> Result<u64, Problem> {
+    let mut buffer = vec![0; COPY_LEN];
+    let mut written = 0_u64;
+    loop {
+        let read =
+            content.read(&mut buffer).map_err(|error| Problem::Told(UnpackError::Read(error)))?;
+        let piece = buffer.get(..read).unwrap_or_default();
+        if piece.is_empty() {
+            return Ok(written);
+        }
+        io::Write::write_all(file, piece).map_err(Problem::Io)?;
+        written += u64::try_from(read).unwrap_or(u64::MAX);
+    }
+}
+
+/// Owner first, since changing it clears set-uid and capabilities.
+fn set_attributes(file: BorrowedFd<'_>, entry: &Entry) -> Result<(), Problem> {
+    fs::fchown(file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))?;
+    fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
+    for (name, value) in &entry.xattrs {
+        if !is_allowed_xattr(name) {
+            tracing::debug!(path = %shown(&entry.path), name, "skipped an extended attribute of an image");
+            continue;
+        }
+        match fs::fsetxattr(file, name.as_str(), value, XattrFlags::empty()) {
+            // Malformed for this kernel, or a file system without them.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::INVAL) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// `trusted.overlay.*` would redirect overlayfs, `security.selinux` is the host's.
+fn is_allowed_xattr(name: &str) -> bool {
+    name == "security.capability"
+        || (name.starts_with("user.") && !name.starts_with("user.overlay."))
+}
+
+fn set_owner(parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn set_opaque(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    fs::fsetxattr(folder, "trusted.overlay.opaque", b"y", XattrFlags::empty())
+}
+
+fn times(seconds: i64) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: 0 },
+    }
+}
+
+fn look(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is(stat: &Stat, kind: FileType) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == kind
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    is(stat, FileType::CharacterDevice) && stat.st_rdev == 0
+}
+
+fn open_beneath(folder: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b".".as_slice() } else { path };
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_XDEV;
+    fs::openat2(folder, path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty(), resolve)
+}
+
+/// Splits a path, forgiving `./` and a leading `/`, refusing what could lead elsewhere.
+fn parts(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
+    let parts: Vec<&[u8]> =
+        path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    let too_long = path.len() > PATH_LEN_MAX || parts.len() > DEPTH_MAX;
+    match too_long
+        || parts.iter().any(|part| *part == b".." || part.len() > NAME_LEN_MAX || part.contains(&0))
+    {
+        true => Err(UnpackError::Path { path: shown(path) }),
+        false => Ok(parts),
+    }
+}
+
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path.get(..SHOWN_MAX).unwrap_or(path)).into_owned()
+}
+
+/// A failure inside one entry, before it is known which.
+enum Problem {
+    Errno(Errno),
+    Io(io::Error),
+    Truncated,
+    HardLink { target: String },
+    Told(UnpackError),
+}
+
+impl Problem {
+    fn at(self, path: &[u8]) -> UnpackError {
+        let path = shown(path);
+        match self {
+            Self::Errno(errno) => UnpackError::Write { path, source: errno.into() },
+            Self::Io(source) => UnpackError::Write { path, source },
+            Self::Truncated => UnpackError::Truncated { path },
+            Self::HardLink { target } => UnpackError::HardLink { path, target },
+            Self::Told(error) => error,
+        }
+    }
+}
+
+impl From<Errno> for Problem {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// Linux' `PATH_MAX`, in bytes.
+const PATH_LEN_MAX: usize = 4096;
+
+/// Linux' `NAME_MAX`, in bytes.
+const NAME_LEN_MAX: usize = 255;
+
+/// Deeper than any real tree; whoever walks it needs a descriptor per level.
+const DEPTH_MAX: usize = 256;
+
+/// Bytes of paths kept to set folder times.
+const FOLDER_TIMES_LEN_MAX: usize = 4 << 20;
+
+const COPY_LEN: usize = 64 << 10;
+
+/// How much of a path is repeated in an error, in bytes.
+const SHOWN_MAX: usize = 300;

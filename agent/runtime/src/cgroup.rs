@@ -1,0 +1,244 @@
+//! Looks at, signals, freezes and removes cgroups, on v1, hybrid and v2 hosts alike.
+//!
+//! Joining cgroups and setting limits is libcontainer's part. A cgroup is named by its absolute
+//! path without the mount point; on v1 the same path exists once per controller.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The cgroup file systems of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroups {
+    hierarchies: Vec<Hierarchy>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hierarchy {
+    mount: PathBuf,
+    unified: bool,
+    controllers: Vec<String>,
+}
+
+impl Cgroups {
+    /// Finds the mounted cgroup file systems.
+    ///
+    /// # Errors
+    /// When the mount table cannot be read, or it has no cgroup file system.
+    pub fn detect() -> io::Result<Self> {
+        let found = Self::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+        if found.hierarchies.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "no cgroup file system is mounted",
+            ));
+        }
+        Ok(found)
+    }
+
+    fn parse(mountinfo: &str) -> Self {
+        let hierarchies = mountinfo
+            .lines()
+            .filter_map(|line| {
+                let (place, kind) = line.split_once(" - ")?;
+                let mount = PathBuf::from(place.split(' ').nth(4)?);
+                let mut kind = kind.split(' ');
+                let unified = match kind.next()? {
+                    "cgroup" => false,
+                    "cgroup2" => true,
+                    _ => return None,
+                };
+                let options = kind.nth(1).unwrap_or_default();
+                let controllers = options.split(',').map(str::to_owned).collect();
+                Some(Hierarchy { mount, unified, controllers })
+            })
+            .collect();
+        Self { hierarchies }
+    }
+
+    /// Whether everything is in the one v2 hierarchy.
+    #[must_use]
+    pub fn unified(&self) -> bool {
+        self.hierarchies.iter().all(|hierarchy| hierarchy.unified)
+    }
+
+    /// Makes a cgroup in every hierarchy.
+    ///
+    /// # Errors
+    /// When one cannot be made.
+    pub fn create(&self, path: &str) -> io::Result<()> {
+        for hierarchy in &self.hierarchies {
+            fs::create_dir_all(hierarchy.directory(path))?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether the cgroup exists in any hierarchy.
+    #[must_use]
+    pub fn exists(&self, path: &str) -> bool {
+        self.directories(path).next().is_some()
+    }
+
+    /// Returns all processes in a cgroup and beneath it.
+    #[must_use]
+    pub fn processes(&self, path: &str) -> BTreeSet<i32> {
+        let mut pids = BTreeSet::new();
+        for (_, directory) in self.directories(path) {
+            for below in tree(&directory) {
+                let listed = fs::read_to_string(below.join("cgroup.procs")).unwrap_or_default();
+                // 0 is a process of another PID namespace.
+                pids.extend(
+                    listed.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|&pid| pid > 0),
+                );
+            }
+        }
+        pids
+    }
+
+    /// Sends a signal to all processes in a cgroup and beneath it; returns how many there were.
+    pub fn signal_all(&self, path: &str, signal: Signal) -> usize {
+        let pids = self.processes(path);
+        for &pid in &pids {
+            // It may have ended in between, which is as good.
+            let _ended = kill(Pid::from_raw(pid), signal);
+        }
+        pids.len()
+    }
+
+    /// Kills everything in a cgroup and beneath it, once; returns how many processes are left to
+    /// die. To be repeated until it returns 0: v1 cannot kill a cgroup atomically.
+    pub fn kill_all(&self, path: &str) -> usize {
+        for (_, directory) in self.directories(path) {
+            // Only v2 since 5.14 has this file.
+            let _missing = fs::write(directory.join("cgroup.kill"), "1");
+        }
+        self.signal_all(path, Signal::SIGKILL)
+    }
+
+    /// Freezes or thaws a cgroup and what is beneath it.
+    ///
+    /// # Errors
+    /// When no hierarchy can freeze it.
+    pub fn freeze(&self, path: &str, frozen: bool) -> io::Result<()> {
+        let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "no freezer"));
+        for (hierarchy, directory) in self.directories(path) {
+            let (file, content) = if hierarchy.unified {
+                ("cgroup.freeze", if frozen { "1" } else { "0" })
+            } else if hierarchy.has("freezer") {
+                ("freezer.state", if frozen { "FROZEN" } else { "THAWED" })
+            } else {
+                continue;
+            };
+            let written = fs::write(directory.join(file), content);
+            if written.is_ok() || outcome.is_err() {
+                outcome = written;
+            }
+        }
+        outcome
+    }
+
+    /// Returns how many processes of a cgroup the kernel killed for lack of memory.
+    #[must_use]
+    pub fn oom_kills(&self, path: &str) -> u64 {
+        self.directories(path)
+            .filter_map(|(hierarchy, directory)| {
+                let file = if hierarchy.unified {
+                    "memory.events"
+                } else if hierarchy.has("memory") {
+                    "memory.oom_control"
+                } else {
+                    return None;
+                };
+                let text = fs::read_to_string(directory.join(file)).ok()?;
+                text.lines()
+                    .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok())
+            })
+            .sum()
+    }
+
+    /// Removes a cgroup and what is beneath it; returns false while processes are left in it.
+    ///
+    /// # Errors
+    /// When a directory cannot be removed for another reason.
+    pub fn remove(&self, path: &str) -> io::Result<bool> {
+        let mut gone = true;
+        for (_, directory) in self.directories(path) {
+            for below in tree(&directory).into_iter().rev() {
+                match fs::remove_dir(&below) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => gone = false,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(gone)
+    }
+
+    /// The cgroup's directory in each hierarchy that has it.
+    fn directories(&self, path: &str) -> impl Iterator<Item = (&Hierarchy, PathBuf)> {
+        // The root and relative paths are never ours to touch.
+        let own = path.starts_with('/') && !path.trim_matches('/').is_empty();
+        let path = path.to_owned();
+        self.hierarchies
+            .iter()
+            .filter(move |_| own)
+            .map(move |hierarchy| (hierarchy, hierarchy.directory(&path)))
+            .filter(|(_, directory)| directory.is_dir())
+    }
+}
+
+impl Hierarchy {
+    fn directory(&self, path: &str) -> PathBuf {
+        self.mount.join(path.trim_start_matches('/'))
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|own| own == controller)
+    }
+}
+
+/// Returns a directory and all below it, parents first.
+fn tree(root: &Path) -> Vec<PathBuf> {
+    let mut found = vec![root.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = found.get(next).cloned() {
+        next += 1;
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        found.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|e| e.path()),
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hybrid_and_unified_hosts_are_told_apart() {
+        let v1 = "30 24 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
+        let v2 = "31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let other = "32 24 0:28 / /proc rw - proc proc rw\n";
+        assert!(Cgroups::parse(&format!("{v2}{other}")).unified());
+        let hybrid = Cgroups::parse(&format!("{v1}{v2}{other}"));
+        assert!(!hybrid.unified());
+        assert_eq!(hybrid.hierarchies.len(), 2);
+        assert!(hybrid.hierarchies[0].has("memory"));
+    }
+
+    #[test]
+    fn the_root_cgroup_is_never_touched() {
+        let cgroups = Cgroups::detect().unwrap();
+        assert!(!cgroups.exists("/"));
+        assert!(!cgroups.exists(""));
+        assert!(cgroups.processes("/").is_empty());
+    }
+}

@@ -1,0 +1,595 @@
+//! Carries out the requests of clients.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use libcontainer::container::{Container as LibContainer, ContainerStatus as LibStatus};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use oci_spec::runtime::Spec;
+
+use super::container::{Container, parking_key};
+use super::exits::Ended;
+use super::operation::{Operation, Stdio, read_pipe};
+use super::record::Record;
+use super::{Runtime, io_failure};
+use crate::clock::{monotonic_ms, wall_us};
+use crate::fence::client::FenceClient;
+use crate::output::{OutputRing, Stream};
+use crate::process;
+use crate::protocol::{
+    CONTAINER_ID_LEN_MAX, ContainerState, CreateContainer, EXEC_OUTPUT_LEN_MAX, Event,
+    ExecContainer, ExecOutcome, Failure, FailureReason, Request, Response, STDIO_BUDGET_DEFAULT,
+};
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Requester {
+    pub(super) connection: u64,
+    pub(super) number: u64,
+}
+
+/// An operation whose child is at work.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    pub(super) operation: Operation,
+    requester: Requester,
+    id: String,
+    /// What an exec needs further on; a create otherwise.
+    exec: Option<ExecPlan>,
+}
+
+#[derive(Debug)]
+struct ExecPlan {
+    pipes: Vec<(Stream, OwnedFd)>,
+    deadline_ms: Option<u64>,
+    output_len_max: usize,
+}
+
+/// A program that an exec started.
+#[derive(Debug)]
+pub(super) struct ExecUnderWay {
+    pub(super) pid: i32,
+    pub(super) ended: Option<Ended>,
+    requester: Requester,
+    plan: ExecPlan,
+    timed_out: bool,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl ExecUnderWay {
+    pub(super) fn pipes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.plan.pipes.iter().map(|(_, pipe)| pipe.as_fd())
+    }
+
+    /// Milliseconds until something must be done without being woken.
+    pub(super) fn timeout_ms(&self, now_ms: u64) -> Option<u64> {
+        if self.ended.is_some() {
+            return Some(0);
+        }
+        let deadline = self.plan.deadline_ms.filter(|_| !self.timed_out)?;
+        Some(deadline.saturating_sub(now_ms).max(1))
+    }
+
+    fn drain(&mut self) {
+        let mut buffer = [0; 16 * 1024];
+        let mut ended = Vec::new();
+        for (stream, pipe) in &self.plan.pipes {
+            let kept = match stream {
+                Stream::Stdout => &mut self.stdout,
+                Stream::Stderr => &mut self.stderr,
+            };
+            // A writer that never stops must not hold the others up.
+            for _ in 0..16 {
+                let Some(len) = read_pipe(pipe, &mut buffer) else { break };
+                if len == 0 {
+                    ended.push(*stream);
+                    break;
+                }
+                let room = self.plan.output_len_max.saturating_sub(kept.len());
+                kept.extend_from_slice(buffer.get(..len.min(room)).unwrap_or_default());
+            }
+        }
+        self.plan.pipes.retain(|(stream, _)| !ended.contains(stream));
+    }
+}
+
+/// A container on its way out.
+#[derive(Debug)]
+pub(super) struct Deletion {
+    id: String,
+    requester: Option<Requester>,
+    /// In place of the plain answer: the failure of the create that made this necessary.
+    because: Option<Failure>,
+    deadline_ms: u64,
+}
+
+/// How long the processes of a container may take to die, in milliseconds.
+const DELETE_MS: u64 = 10_000;
+
+/// Longest wait for the fence's answer.
+const FENCE_TIMEOUT: Duration = Duration::from_millis(200);
+
+impl Deletion {
+    pub(super) fn new(id: &str, requester: Option<Requester>, now_ms: u64) -> Self {
+        Self { id: id.to_owned(), requester, because: None, deadline_ms: now_ms + DELETE_MS }
+    }
+}
+
+impl Runtime {
+    pub(super) fn handle_request(&mut self, from: Requester, request: Request) {
+        let result = match request {
+            Request::Create(create) => self.create(from, &create).map(|()| None),
+            Request::Start { id } => self.start(&id).map(Some),
+            Request::Kill { id, signal, all } => self.kill(&id, signal, all).map(Some),
+            Request::Delete { id, force } => self.delete(from, &id, force),
+            Request::List => Ok(Some(self.list())),
+            Request::Exec(exec) => self.exec(from, &exec).map(|()| None),
+            Request::Subscribe => {
+                if let Some(connection) = self.connections.get_mut(&from.connection) {
+                    connection.subscribed = true;
+                }
+                Ok(Some(self.list()))
+            }
+        };
+        match result {
+            Ok(Some(response)) => self.respond(from, Ok(response)),
+            // The answer comes later.
+            Ok(None) => {}
+            Err(failure) => self.respond(from, Err(failure)),
+        }
+    }
+
+    fn list(&self) -> Response {
+        Response::Containers(self.containers.values().map(Container::status).collect())
+    }
+
+    fn container(&mut self, id: &str) -> Result<&mut Container, Failure> {
+        self.containers.get_mut(id).ok_or_else(|| {
+            Failure::new(FailureReason::NotFound, format!("container `{id}` not found"))
+        })
+    }
+
+    fn create(&mut self, from: Requester, create: &CreateContainer) -> Result<(), Failure> {
+        let id = &create.id;
+        check_id(id)?;
+        if self.containers.contains_key(id) {
+            let text = format!("container `{id}` exists already");
+            return Err(Failure::new(FailureReason::AlreadyExists, text));
+        }
+        let (cgroup_path, uid, gid) = read_spec(&create.spec_json)?;
+        let made = self.begin_create(from, create, &cgroup_path, uid, gid);
+        made.map_err(|error| {
+            self.forget(id);
+            io_failure(&format!("create container `{id}`"), &error)
+        })
+    }
+
+    fn begin_create(
+        &mut self,
+        from: Requester,
+        create: &CreateContainer,
+        cgroup_path: &str,
+        uid: u32,
+        gid: u32,
+    ) -> io::Result<()> {
+        let id = &create.id;
+        let directory = self.run_dir.containers().join(id);
+        // Left-overs of one whose record was never written.
+        remove_directory(&directory)?;
+        remove_directory(&self.run_dir.libcontainer().join(id))?;
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join("config.json"), &create.spec_json)?;
+        let budget = match create.stdio_budget_bytes {
+            0 => STDIO_BUDGET_DEFAULT,
+            bytes => bytes,
+        };
+        let ring = create
+            .log_file
+            .as_ref()
+            .map(|target| OutputRing::create(self.run_dir.output().join(id), target, budget))
+            .transpose()?;
+        let record = Record {
+            id: id.clone(),
+            state: ContainerState::Creating,
+            start_ticks: 0,
+            cgroup_path: cgroup_path.to_owned(),
+            created_at_us: wall_us(),
+            started_at_us: None,
+            log_file: create.log_file.clone(),
+            stdio_budget_bytes: budget,
+            singleton: create.singleton,
+        };
+        record.save(&directory)?;
+        let (stdio, stdout, stderr) = Stdio::open(uid, gid)?;
+        self.park(&parking_key(id, Stream::Stdout), &stdout);
+        self.park(&parking_key(id, Stream::Stderr), &stderr);
+        let mut container = Container::new(record, directory.clone(), ring);
+        container.add_pipe(Stream::Stdout, stdout);
+        container.add_pipe(Stream::Stderr, stderr);
+        let operation = Operation::create(id, &self.run_dir.libcontainer(), &directory, stdio)?;
+        self.containers.insert(id.clone(), container);
+        self.under_way.push(UnderWay { operation, requester: from, id: id.clone(), exec: None });
+        Ok(())
+    }
+
+    /// The child has something to say.
+    pub(super) fn handle_outcome(&mut self, child: i32) {
+        let Some(index) = self.position_of(child) else { return };
+        let outcome = self.under_way.get_mut(index).and_then(|one| one.operation.outcome());
+        if let Some(outcome) = outcome {
+            self.finish_operation(index, outcome);
+        }
+    }
+
+    /// The child has ended; if it had something to say, it has said it.
+    pub(super) fn operation_ended(&mut self, child: i32) {
+        let Some(index) = self.position_of(child) else { return };
+        let outcome = self.under_way.get_mut(index).map(|one| one.operation.last_outcome());
+        if let Some(outcome) = outcome {
+            self.finish_operation(index, outcome);
+        }
+    }
+
+    fn position_of(&self, child: i32) -> Option<usize> {
+        self.under_way.iter().position(|one| one.operation.child == child)
+    }
+
+    fn finish_operation(&mut self, index: usize, outcome: Result<i32, Failure>) {
+        let under_way = self.under_way.remove(index);
+        match under_way.exec {
+            Some(plan) => {
+                self.exec_begun(&under_way.id, under_way.requester, plan, outcome);
+            }
+            None => self.created(&under_way.id, under_way.requester, outcome),
+        }
+    }
+
+    fn created(&mut self, id: &str, requester: Requester, outcome: Result<i32, Failure>) {
+        let deleted_meanwhile = self.deletions.iter().any(|deletion| deletion.id == id);
+        match outcome {
+            Ok(pid) => {
+                let Some(container) = self.containers.get_mut(id) else { return };
+                container.record.start_ticks = process::start_ticks(pid).unwrap_or(0);
+                container.set_state(ContainerState::Created { pid });
+                self.respond(requester, Ok(Response::Created { pid }));
+                if let Some(end) = self.held.remove(&pid) {
+                    self.container_ended(id, Some(end));
+                }
+            }
+            Err(failure) if deleted_meanwhile => self.respond(requester, Err(failure)),
+            Err(failure) => {
+                // What libcontainer left behind goes before the answer.
+                let mut deletion = Deletion::new(id, Some(requester), monotonic_ms());
+                deletion.because = Some(failure);
+                self.deletions.push(deletion);
+            }
+        }
+    }
+
+    fn start(&mut self, id: &str) -> Result<Response, Failure> {
+        let libcontainer = self.run_dir.libcontainer().join(id);
+        let fence = self.run_dir.fence_socket();
+        let container = self.container(id)?;
+        let ContainerState::Created { pid } = container.record.state else {
+            let text = format!("container `{id}` is not waiting for its start");
+            return Err(Failure::new(FailureReason::WrongState, text));
+        };
+        if container.record.singleton {
+            // Its init is in the fenced cgroup by now, so a lease that is lost from here on
+            // stops it whatever this process does.
+            ask_fence(&fence, &container.record.cgroup_path)?;
+        }
+        let notified = notify_start(&libcontainer);
+        notified.map_err(|error| io_failure(&format!("start container `{id}`"), &error))?;
+        let now = wall_us();
+        container.record.started_at_us = Some(now);
+        container.set_state(ContainerState::Running { pid });
+        // Exec wants to see it running; the container itself does not depend on it.
+        if let Err(error) = mark_running(&libcontainer) {
+            tracing::warn!(id, error, "exec into this container will fail");
+        }
+        self.publish(&Event::Started { id: id.to_owned(), pid, at_us: now });
+        Ok(Response::Started)
+    }
+
+    fn kill(&mut self, id: &str, signal: i32, all: bool) -> Result<Response, Failure> {
+        let signal = Signal::try_from(signal).map_err(|_| {
+            Failure::new(FailureReason::Invalid, format!("there is no signal {signal}"))
+        })?;
+        let cgroups = self.cgroups.clone();
+        let container = self.container(id)?;
+        let pid = container.pid().filter(|&pid| {
+            // Until it is reaped its pid cannot become another process'; an adopted one's can.
+            container.adopted.is_none() || process::runs(pid, container.record.start_ticks)
+        });
+        if all {
+            cgroups.signal_all(&container.record.cgroup_path, signal);
+        } else if let Some(pid) = pid {
+            // It may have ended just now: its exit is on its way.
+            let _ended = kill(Pid::from_raw(pid), signal);
+        }
+        Ok(Response::Killed)
+    }
+
+    fn delete(
+        &mut self,
+        from: Requester,
+        id: &str,
+        force: bool,
+    ) -> Result<Option<Response>, Failure> {
+        let Some(container) = self.containers.get(id) else {
+            return Ok(Some(Response::Deleted));
+        };
+        match container.record.state {
+            ContainerState::Running { .. } if !force => {
+                let text = format!("container `{id}` is running; it can only be deleted by force");
+                return Err(Failure::new(FailureReason::WrongState, text));
+            }
+            ContainerState::Creating if !force => {
+                let text = format!("container `{id}` is being created");
+                return Err(Failure::new(FailureReason::WrongState, text));
+            }
+            ContainerState::Creating
+            | ContainerState::Created { .. }
+            | ContainerState::Running { .. }
+            | ContainerState::Exited(_) => {}
+        }
+        self.deletions.push(Deletion::new(id, Some(from), monotonic_ms()));
+        Ok(None)
+    }
+
+    /// Carries deletions on: kill, wait until nothing runs, remove the cgroup, then the state.
+    pub(super) fn advance_deletions(&mut self) {
+        for deletion in std::mem::take(&mut self.deletions) {
+            match self.try_delete(&deletion.id) {
+                Ok(true) => self.deleted(deletion),
+                Ok(false) if monotonic_ms() < deletion.deadline_ms => self.deletions.push(deletion),
+                Ok(false) => {
+                    let text = format!("processes of container `{}` do not die", deletion.id);
+                    self.delete_failed(&deletion, Failure::new(FailureReason::Internal, text));
+                }
+                Err(error) => {
+                    let what = format!("delete container `{}`", deletion.id);
+                    self.delete_failed(&deletion, io_failure(&what, &error));
+                }
+            }
+        }
+    }
+
+    /// Goes one step; returns whether nothing is left.
+    fn try_delete(&mut self, id: &str) -> io::Result<bool> {
+        let Some(container) = self.containers.get_mut(id) else { return Ok(true) };
+        let cgroup_path = container.record.cgroup_path.clone();
+        if self.under_way.iter().any(|one| one.id == id && one.exec.is_none()) {
+            // The child of a create would go on making things.
+            return Ok(false);
+        }
+        if let Some(pid) = container.pid()
+            && (container.adopted.is_none() || process::runs(pid, container.record.start_ticks))
+        {
+            let _ended = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        if self.cgroups.exists(&cgroup_path) {
+            // A frozen process cannot die on v1.
+            if self.cgroups.kill_all(&cgroup_path) > 0 {
+                let _not_frozen = self.cgroups.freeze(&cgroup_path, false);
+            }
+            if !self.cgroups.remove(&cgroup_path)? {
+                return Ok(false);
+            }
+        }
+        // Its exit is told before it goes.
+        Ok(self.containers.get(id).is_none_or(|container| container.pid().is_none()))
+    }
+
+    fn deleted(&mut self, deletion: Deletion) {
+        let container = self.containers.get(&deletion.id);
+        let known = container.is_some();
+        let failed = deletion.because.is_some();
+        let discard = container.is_none_or(|one| one.record.started_at_us.is_none());
+        self.forget(&deletion.id);
+        if discard {
+            // It never ran, so there is nothing to log.
+            let _gone = fs::remove_dir_all(self.run_dir.output().join(&deletion.id));
+        }
+        if known && !failed {
+            self.publish(&Event::Deleted { id: deletion.id });
+        }
+        if let Some(requester) = deletion.requester {
+            let result = deletion.because.map_or(Ok(Response::Deleted), Err);
+            self.respond(requester, result);
+        }
+    }
+
+    fn delete_failed(&mut self, deletion: &Deletion, failure: Failure) {
+        tracing::error!(id = %deletion.id, %failure, "container not deleted");
+        if let Some(requester) = deletion.requester {
+            self.respond(requester, Err(deletion.because.clone().unwrap_or(failure)));
+        }
+    }
+
+    /// Removes all that this process keeps of a container.
+    fn forget(&mut self, id: &str) {
+        let keys = match self.containers.get_mut(id) {
+            Some(container) => container.finish_output(wall_us()),
+            None => Vec::new(),
+        };
+        for key in keys {
+            self.unpark(&key);
+        }
+        self.containers.remove(id);
+        self.wake_log_writer();
+        for directory in [self.run_dir.libcontainer().join(id), self.run_dir.containers().join(id)]
+        {
+            if let Err(error) = remove_directory(&directory) {
+                tracing::error!(id, %error, "state of a deleted container stays");
+            }
+        }
+    }
+
+    fn exec(&mut self, from: Requester, exec: &ExecContainer) -> Result<(), Failure> {
+        let root = self.run_dir.libcontainer();
+        let container = self.container(&exec.id)?;
+        let ContainerState::Running { .. } = container.record.state else {
+            let text = format!("container `{}` is not running", exec.id);
+            return Err(Failure::new(FailureReason::WrongState, text));
+        };
+        if exec.args.first().is_none_or(String::is_empty) {
+            return Err(Failure::new(FailureReason::Invalid, "no command specified"));
+        }
+        let begun = (|| {
+            let spec = fs::read(container.directory.join("config.json"))?;
+            let (_, uid, gid) = read_spec(&spec).map_err(io::Error::other)?;
+            let (stdio, stdout, stderr) = Stdio::open(uid, gid)?;
+            let operation = Operation::exec(exec, &root, stdio)?;
+            Ok((operation, vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)]))
+        })();
+        let (operation, pipes) = begun.map_err(|error| io_failure("exec", &error))?;
+        let deadline_ms = (exec.timeout_ms > 0).then(|| monotonic_ms() + exec.timeout_ms);
+        let output_len_max =
+            usize::try_from(exec.output_len_max.min(EXEC_OUTPUT_LEN_MAX)).unwrap_or(0);
+        let plan = ExecPlan { pipes, deadline_ms, output_len_max };
+        self.under_way.push(UnderWay {
+            operation,
+            requester: from,
+            id: exec.id.clone(),
+            exec: Some(plan),
+        });
+        Ok(())
+    }
+
+    fn exec_begun(
+        &mut self,
+        id: &str,
+        requester: Requester,
+        plan: ExecPlan,
+        outcome: Result<i32, Failure>,
+    ) {
+        let others = self.under_way.iter().any(|one| one.id == id && one.exec.is_some());
+        if !others {
+            remove_notify_sockets(&self.run_dir.libcontainer().join(id));
+        }
+        match outcome {
+            Ok(pid) => {
+                let ended = self.held.remove(&pid);
+                self.execs.push(ExecUnderWay {
+                    pid,
+                    ended,
+                    requester,
+                    plan,
+                    timed_out: false,
+                    stdout: Vec::new(),
+                    stderr: Vec::new(),
+                });
+            }
+            Err(failure) => self.respond(requester, Err(failure)),
+        }
+    }
+
+    pub(super) fn drain_exec(&mut self, pid: i32) {
+        if let Some(exec) = self.execs.iter_mut().find(|exec| exec.pid == pid) {
+            exec.drain();
+        }
+    }
+
+    /// Kills execs whose time is over and answers those that have ended.
+    pub(super) fn advance_execs(&mut self) {
+        let now = monotonic_ms();
+        for mut exec in std::mem::take(&mut self.execs) {
+            if let Some(end) = exec.ended {
+                // What is in the pipes was written before; who holds them open may go on alone.
+                exec.drain();
+                let outcome = ExecOutcome {
+                    exit_code: end.code,
+                    timed_out: exec.timed_out,
+                    stdout: exec.stdout,
+                    stderr: exec.stderr,
+                };
+                self.respond(exec.requester, Ok(Response::ExecDone(outcome)));
+                continue;
+            }
+            if exec.plan.deadline_ms.is_some_and(|deadline| now >= deadline) && !exec.timed_out {
+                exec.timed_out = true;
+                let _ended = kill(Pid::from_raw(exec.pid), Signal::SIGKILL);
+            }
+            self.execs.push(exec);
+        }
+    }
+}
+
+fn check_id(id: &str) -> Result<(), Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
+    let named = !id.is_empty() && id != "." && id != ".." && id.len() <= CONTAINER_ID_LEN_MAX;
+    if named && id.chars().all(plain) {
+        return Ok(());
+    }
+    Err(Failure::new(FailureReason::Invalid, format!("container id `{id}` is invalid")))
+}
+
+/// Returns the cgroup path and the user of a spec.
+fn read_spec(json: &[u8]) -> Result<(String, u32, u32), Failure> {
+    let invalid = |text: String| Failure::new(FailureReason::Invalid, text);
+    let spec: Spec = serde_json::from_slice(json)
+        .map_err(|error| invalid(format!("runtime spec is invalid: {error}")))?;
+    let cgroup_path = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.cgroups_path().as_ref())
+        .filter(|path| path.is_absolute() && path.components().count() > 1)
+        .and_then(|path| path.to_str())
+        .ok_or_else(|| invalid("runtime spec needs an absolute `linux.cgroupsPath`".to_owned()))?
+        .to_owned();
+    let rooted = spec.root().as_ref().is_some_and(|root| root.path().is_absolute());
+    if !rooted {
+        return Err(invalid("runtime spec needs an absolute `root.path`".to_owned()));
+    }
+    let user = spec.process().as_ref().map(|process| process.user());
+    let (uid, gid) = user.map_or((0, 0), |user| (user.uid(), user.gid()));
+    Ok((cgroup_path, uid, gid))
+}
+
+/// Lets the init of a created container go on.
+fn notify_start(libcontainer: &Path) -> io::Result<()> {
+    // Through a descriptor, since a socket's path may not be longer than 107 bytes.
+    let directory = File::open(libcontainer)?;
+    let path = format!("/proc/self/fd/{}/notify.sock", directory.as_raw_fd());
+    UnixStream::connect(path)?.write_all(b"start container")
+}
+
+fn mark_running(libcontainer: &Path) -> Result<(), String> {
+    let mut container =
+        LibContainer::load(libcontainer.to_owned()).map_err(|error| error.to_string())?;
+    container.set_status(LibStatus::Running).save().map_err(|error| error.to_string())
+}
+
+fn ask_fence(socket: &Path, cgroup_path: &str) -> Result<(), Failure> {
+    let denied = |why: String| {
+        Failure::new(FailureReason::FenceDenied, format!("singleton may not start: {why}"))
+    };
+    let granted = FenceClient::connect(socket, FENCE_TIMEOUT)
+        .and_then(|mut fence| fence.grant(cgroup_path))
+        .map_err(|error| denied(error.to_string()))?;
+    if granted { Ok(()) } else { Err(denied("this node holds no lease".to_owned())) }
+}
+
+/// Removes the sockets that each exec leaves behind.
+fn remove_notify_sockets(libcontainer: &Path) {
+    for entry in fs::read_dir(libcontainer).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("tenant-notify") {
+            let _gone = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

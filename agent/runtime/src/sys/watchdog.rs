@@ -1,0 +1,35 @@
+//! Opens a watchdog device and sets its time.
+//!
+//! The time is set by an ioctl, for which no safe wrapper exists.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+
+nix::ioctl_readwrite!(
+    /// Sets the time in seconds and reads back what was granted.
+    set_timeout,
+    b'W',
+    6,
+    nix::libc::c_int
+);
+
+/// Opens the device, which arms it, and sets its time in seconds.
+///
+/// # Errors
+/// When the device cannot be opened, or grants a longer time than asked for.
+pub(crate) fn open(path: &Path, seconds: u8) -> io::Result<File> {
+    let device = OpenOptions::new().write(true).open(path)?;
+    let mut granted = nix::libc::c_int::from(seconds);
+    // SAFETY: the request takes a pointer to an int, which `granted` is; it outlives the call,
+    // and the descriptor is open. A device that does not know the request returns an error.
+    #[expect(unsafe_code, reason = "ioctl has no safe form")]
+    unsafe { set_timeout(device.as_raw_fd(), &raw mut granted) }?;
+    if granted > nix::libc::c_int::from(seconds) {
+        return Err(io::Error::other(format!(
+            "watchdog grants {granted} s, {seconds} s are needed"
+        )));
+    }
+    Ok(device)
+}

@@ -1,0 +1,5 @@
+//! Tests of a node's real processes: each starts its own and leaves nothing. Needs root.
+
+mod containers;
+mod fence;
+mod harness;

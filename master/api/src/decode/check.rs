@@ -1,0 +1,231 @@
+//! Compares an object with the table of fields: drops what is unknown, refuses wrong types,
+//! writes quantities in canonical form.
+
+use serde_json::{Map, Value};
+
+use crate::quantity::{ParseQuantityError, Quantity};
+use crate::schema::{Message, Type};
+use crate::timestamp;
+
+/// Why a value does not fit its field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckTypesError {
+    /// A value has the wrong JSON type.
+    #[error(
+        "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {expected}"
+    )]
+    WrongType {
+        /// JSON type that was found; for numbers out of range with the number.
+        found: String,
+        /// Message that the field belongs to.
+        owner: &'static str,
+        /// Path of the field without list indices.
+        path: String,
+        /// Type of the field.
+        expected: String,
+    },
+    /// A quantity is malformed.
+    #[error("{source} ({path})")]
+    Quantity {
+        /// Path of the field.
+        path: String,
+        /// What is wrong.
+        source: ParseQuantityError,
+    },
+    /// A time is malformed.
+    #[error("parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse ({path})")]
+    Time {
+        /// Path of the field.
+        path: String,
+        /// What was found.
+        text: String,
+    },
+    /// Bytes are not base64.
+    #[error("illegal base64 data ({path})")]
+    Base64 {
+        /// Path of the field.
+        path: String,
+    },
+}
+
+/// Removes unknown fields and nulls from an object, and names the unknown fields as paths.
+///
+/// # Errors
+/// A field has a value of the wrong type.
+pub fn prune(
+    message: &'static Message,
+    object: &mut Value,
+) -> Result<Vec<String>, CheckTypesError> {
+    let mut walk = Walk { unknown: Vec::new() };
+    let place = Place { owner: message.name, path: String::new(), indexed: String::new() };
+    walk.value(Type::Message(message), object, &place, true)?;
+    Ok(walk.unknown)
+}
+
+struct Walk {
+    unknown: Vec<String>,
+}
+
+/// Where in the object the walk is.
+struct Place {
+    owner: &'static str,
+    path: String,
+    indexed: String,
+}
+
+impl Place {
+    fn below(&self, owner: &'static str, key: &str) -> Self {
+        let join = |path: &str| {
+            if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+        };
+        Self { owner, path: join(&self.path), indexed: join(&self.indexed) }
+    }
+
+    fn item(&self, index: usize) -> Self {
+        Self {
+            owner: self.owner,
+            path: self.path.clone(),
+            indexed: format!("{}[{index}]", self.indexed),
+        }
+    }
+
+    fn wrong(&self, value: &Value, expected: Type) -> CheckTypesError {
+        let found = match value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(_) => "bool".to_owned(),
+            Value::Number(number) if matches!(expected, Type::Int32 | Type::Int64) => {
+                format!("number {number}")
+            }
+            Value::Number(_) => "number".to_owned(),
+            Value::String(_) => "string".to_owned(),
+            Value::Array(_) => "array".to_owned(),
+            Value::Object(_) => "object".to_owned(),
+        };
+        CheckTypesError::WrongType {
+            found,
+            owner: self.owner,
+            path: self.path.clone(),
+            expected: name(expected),
+        }
+    }
+}
+
+impl Walk {
+    fn value(
+        &mut self,
+        kind: Type,
+        value: &mut Value,
+        place: &Place,
+        root: bool,
+    ) -> Result<(), CheckTypesError> {
+        match (kind, &mut *value) {
+            (Type::Any, _)
+            | (Type::String, Value::String(_))
+            | (Type::Bool, Value::Bool(_))
+            | (Type::Double, Value::Number(_))
+            | (Type::IntOrString, Value::String(_)) => Ok(()),
+            (Type::Int32 | Type::IntOrString, Value::Number(number))
+                if number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()) =>
+            {
+                Ok(())
+            }
+            (Type::Int64, Value::Number(number)) if number.as_i64().is_some() => Ok(()),
+            (Type::Bytes, Value::String(text)) => {
+                // Clients may break base64 into lines, and upstream takes it.
+                text.retain(|letter| letter != '\n' && letter != '\r');
+                if base64_valid(text) {
+                    Ok(())
+                } else {
+                    Err(CheckTypesError::Base64 { path: place.path.clone() })
+                }
+            }
+            (Type::Time | Type::MicroTime, Value::String(text)) => {
+                if timestamp::parse(text).is_some() {
+                    Ok(())
+                } else {
+                    Err(CheckTypesError::Time { path: place.path.clone(), text: text.clone() })
+                }
+            }
+            (Type::Quantity, Value::String(_) | Value::Number(_)) => {
+                let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+                let quantity: Quantity = text.parse().map_err(|source| {
+                    CheckTypesError::Quantity { path: place.path.clone(), source }
+                })?;
+                *value = quantity.to_string().into();
+                Ok(())
+            }
+            (Type::Message(message), Value::Object(fields)) => {
+                self.message(message, fields, place, root)
+            }
+            (Type::Map(kind) | Type::AtomicMap(kind), Value::Object(entries)) => {
+                let text = matches!(kind, Type::String | Type::Bytes);
+                for (key, value) in entries.iter_mut() {
+                    // A null in a map of texts is the empty text, as in upstream.
+                    if value.is_null() && text {
+                        *value = "".into();
+                    }
+                    self.value(*kind, value, &place.below(place.owner, key), false)?;
+                }
+                Ok(())
+            }
+            (Type::List(kind, _), Value::Array(items)) => {
+                items.retain(|item| !item.is_null());
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.value(*kind, item, &place.item(index), false)?;
+                }
+                Ok(())
+            }
+            (_, other) => Err(place.wrong(other, kind)),
+        }
+    }
+
+    fn message(
+        &mut self,
+        message: &'static Message,
+        fields: &mut Map<String, Value>,
+        place: &Place,
+        root: bool,
+    ) -> Result<(), CheckTypesError> {
+        fields.retain(|key, value| {
+            let known =
+                message.field(key).is_some() || (root && (key == "apiVersion" || key == "kind"));
+            if !known {
+                self.unknown.push(place.below(message.name, key).indexed);
+            }
+            known && !value.is_null()
+        });
+        for (key, value) in fields.iter_mut() {
+            if let Some(field) = message.field(key) {
+                self.value(field.kind, value, &place.below(message.name, key), false)?;
+            }
+        }
+        self.unknown.sort();
+        Ok(())
+    }
+}
+
+fn name(kind: Type) -> String {
+    match kind {
+        Type::String => "string".to_owned(),
+        Type::Bool => "bool".to_owned(),
+        Type::Int32 => "int32".to_owned(),
+        Type::Int64 => "int64".to_owned(),
+        Type::Double => "float64".to_owned(),
+        Type::Bytes => "[]uint8".to_owned(),
+        Type::Quantity => "resource.Quantity".to_owned(),
+        Type::IntOrString => "intstr.IntOrString".to_owned(),
+        Type::Time => "v1.Time".to_owned(),
+        Type::MicroTime => "v1.MicroTime".to_owned(),
+        Type::Any => "interface {}".to_owned(),
+        Type::Message(message) => format!("v1.{}", message.name),
+        Type::Map(kind) | Type::AtomicMap(kind) => format!("map[string]{}", name(*kind)),
+        Type::List(kind, _) => format!("[]{}", name(*kind)),
+    }
+}
+
+fn base64_valid(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    text.len().is_multiple_of(4)
+        && text.len() - body.len() <= 2
+        && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+}

@@ -1,0 +1,294 @@
+//! From the body of a request to an object that has only fields of its kind.
+
+mod check;
+mod parse;
+
+use serde_json::Value;
+
+pub use self::check::{CheckTypesError, prune};
+pub use self::parse::{Parsed, parse};
+use crate::resource::Resource;
+use crate::schema;
+use crate::status::Status;
+
+/// How deep objects may be nested; deeper ones could exhaust the stack of a recursion.
+pub const DEPTH_MAX: usize = 100;
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaType {
+    /// JSON text.
+    Json,
+    /// YAML text, one document.
+    Yaml,
+    /// Kubernetes protobuf: four bytes and a `runtime.Unknown`.
+    Protobuf,
+}
+
+impl MediaType {
+    /// Reads the header `Content-Type`; none if it is a type that is not known.
+    #[must_use]
+    pub fn from_content_type(text: &str) -> Option<Self> {
+        let essence = text.split(';').next().unwrap_or_default().trim();
+        match essence {
+            "" | "application/json" => Some(Self::Json),
+            "application/yaml" => Some(Self::Yaml),
+            "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
+            _ => None,
+        }
+    }
+}
+
+/// What happens to unknown and duplicate fields; they are dropped in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Nothing.
+    Ignore,
+    /// The client is warned.
+    Warn,
+    /// The request is refused.
+    Strict,
+}
+
+impl FieldValidation {
+    /// Reads the query parameter `fieldValidation`.
+    ///
+    /// # Errors
+    /// It is none of the three words.
+    pub fn from_query(text: Option<&str>) -> Result<Self, Status> {
+        match text {
+            None | Some("" | "Warn") => Ok(Self::Warn),
+            Some("Ignore") => Ok(Self::Ignore),
+            Some("Strict") => Ok(Self::Strict),
+            Some(other) => Err(Status::bad_request(format!(
+                "fieldValidation: Unsupported value: \"{other}\": supported values: \"Ignore\", \
+                 \"Strict\", \"Warn\""
+            ))),
+        }
+    }
+}
+
+/// A decoded object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The object, pruned, with `apiVersion` and `kind`.
+    pub object: Value,
+    /// Texts for `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+/// Decodes a body that has to hold an object of the resource.
+///
+/// # Errors
+/// The body is malformed, of another kind, has wrong types, or (strict) unknown fields.
+pub fn decode(
+    resource: &Resource,
+    body: &[u8],
+    media: MediaType,
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    decode_kind((resource.group, resource.version, resource.kind), body, media, validation)
+}
+
+/// Decodes a body that has to hold an object of a (group, version, kind), such as those of
+/// subresources: `Scale`, `Binding`, `Eviction`, `DeleteOptions`.
+///
+/// # Errors
+/// The body is malformed, of another kind, has wrong types, or (strict) unknown fields.
+pub fn decode_kind(
+    kind: (&str, &str, &str),
+    body: &[u8],
+    media: MediaType,
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    let parsed = parse(body, media)?;
+    check_kind(kind, parsed.value, &parsed.duplicates, validation)
+}
+
+/// Checks an object that a patch has made.
+///
+/// # Errors
+/// It is of another kind, has wrong types, or (strict) unknown fields.
+pub fn check(
+    resource: &Resource,
+    object: Value,
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    check_kind((resource.group, resource.version, resource.kind), object, &[], validation)
+}
+
+/// Names the unknown fields of an object, as paths.
+///
+/// # Errors
+/// A field has a value of the wrong type.
+pub fn check_types(resource: &Resource, object: &Value) -> Result<Vec<String>, CheckTypesError> {
+    let mut object = object.clone();
+    match schema::find(resource.group, resource.kind) {
+        Some(message) => prune(message, &mut object),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn check_kind(
+    (group, version, kind): (&str, &str, &str),
+    mut object: Value,
+    duplicates: &[String],
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    let api_version =
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let refuse = |sent_version: &str, sent_kind: &str, why: &str| {
+        Status::bad_request(format!(
+            "{sent_kind} in version \"{sent_version}\" cannot be handled as a {kind}: {why}"
+        ))
+    };
+    let Some(fields) = object.as_object_mut() else {
+        return Err(refuse(&api_version, kind, "json: cannot unmarshal into a Go struct"));
+    };
+    // Delete options go with any version: clients send those of what they delete.
+    let lenient = kind == "DeleteOptions";
+    for (key, expected) in [("apiVersion", api_version.as_str()), ("kind", kind)] {
+        let found = fields.get(key).and_then(Value::as_str).unwrap_or_default();
+        if found.is_empty() {
+            fields.insert(key.to_owned(), expected.into());
+        } else if found != expected && !lenient {
+            return Err(if key == "kind" {
+                refuse(&api_version, found, &format!("expected kind {kind}"))
+            } else {
+                Status::bad_request(format!(
+                    "the API version in the data ({found}) does not match the expected API \
+                     version ({expected})"
+                ))
+            });
+        }
+    }
+    let Some(message) = schema::find(group, kind) else {
+        return Err(Status::internal(format!("no schema for kind `{kind}`")));
+    };
+    let unknown = prune(message, &mut object)
+        .map_err(|error| refuse(&api_version, kind, &error.to_string()))?;
+    let unknown = unknown.iter().map(|path| format!("unknown field \"{path}\""));
+    let duplicates = duplicates.iter().map(|path| format!("duplicate field \"{path}\""));
+    let warnings: Vec<String> = unknown.chain(duplicates).collect();
+    match validation {
+        FieldValidation::Ignore => Ok(Decoded { object, warnings: Vec::new() }),
+        FieldValidation::Strict if !warnings.is_empty() => {
+            let why = format!("strict decoding error: {}", warnings.join(", "));
+            Err(refuse(&api_version, kind, &why))
+        }
+        FieldValidation::Warn | FieldValidation::Strict => Ok(Decoded { object, warnings }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry;
+    use serde_json::json;
+
+    fn decode_pod(body: &str, validation: FieldValidation) -> Result<Decoded, String> {
+        let pods = registry::find("", "v1", "pods").unwrap();
+        decode(pods, body.as_bytes(), MediaType::Json, validation).map_err(|status| status.message)
+    }
+
+    #[test]
+    fn unknown_and_duplicate_fields_are_dropped_warned_of_or_refused() {
+        let body = r#"{"spec": {"foo": 1, "containers": [{"name": "a", "imag": "x"}],
+            "hostname": "a", "hostname": "b"}}"#;
+        let expected = json!({"apiVersion": "v1", "kind": "Pod",
+            "spec": {"containers": [{"name": "a"}], "hostname": "b"}});
+        let ignored = decode_pod(body, FieldValidation::Ignore).unwrap();
+        assert_eq!((ignored.object, ignored.warnings), (expected.clone(), vec![]));
+        let warned = decode_pod(body, FieldValidation::Warn).unwrap();
+        assert_eq!(warned.object, expected);
+        assert_eq!(
+            warned.warnings,
+            [
+                "unknown field \"spec.containers[0].imag\"",
+                "unknown field \"spec.foo\"",
+                "duplicate field \"spec.hostname\"",
+            ]
+        );
+        assert_eq!(
+            decode_pod(body, FieldValidation::Strict).unwrap_err(),
+            "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown \
+             field \"spec.containers[0].imag\", unknown field \"spec.foo\", duplicate field \
+             \"spec.hostname\""
+        );
+    }
+
+    #[test]
+    fn wrong_types_are_refused_with_their_path() {
+        let check = |body: &str, expected: &str| {
+            let message = decode_pod(body, FieldValidation::Ignore).unwrap_err();
+            let (_, why) = message.split_once("as a Pod: ").unwrap();
+            assert_eq!(why, expected);
+        };
+        check(
+            r#"{"spec": {"containers": "x"}}"#,
+            "json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type \
+             []v1.Container",
+        );
+        check(
+            r#"{"spec": {"containers": [{"env": [{"name": "A", "value": 1}]}]}}"#,
+            "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value \
+             of type string",
+        );
+        check(
+            r#"{"spec": {"terminationGracePeriodSeconds": 1.5}}"#,
+            "json: cannot unmarshal number 1.5 into Go struct field \
+             PodSpec.spec.terminationGracePeriodSeconds of type int64",
+        );
+        check(
+            r#"{"spec": {"containers": [{"resources": {"limits": {"cpu": "1x"}}}]}}"#,
+            "quantities must match the regular expression \
+             '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$' (spec.containers.resources.limits.cpu)",
+        );
+    }
+
+    #[test]
+    fn quantities_are_stored_in_canonical_form_and_nulls_are_dropped() {
+        let body = r#"{"metadata": {"creationTimestamp": null},
+            "spec": {"containers": [{"resources": {"limits": {"cpu": 0.5, "memory": "1.5Gi"}}}]}}"#;
+        let decoded = decode_pod(body, FieldValidation::Strict).unwrap().object;
+        assert_eq!(decoded["metadata"], json!({}));
+        let limits = &decoded["spec"]["containers"][0]["resources"]["limits"];
+        assert_eq!(limits, &json!({"cpu": "500m", "memory": "1536Mi"}));
+    }
+
+    #[test]
+    fn another_kind_or_version_is_refused() {
+        assert_eq!(
+            decode_pod(r#"{"kind": "Node", "apiVersion": "v1"}"#, FieldValidation::Warn)
+                .unwrap_err(),
+            "Node in version \"v1\" cannot be handled as a Pod: expected kind Pod"
+        );
+        assert_eq!(
+            decode_pod(r#"{"kind": "Pod", "apiVersion": "v2"}"#, FieldValidation::Warn)
+                .unwrap_err(),
+            "the API version in the data (v2) does not match the expected API version (v1)"
+        );
+    }
+
+    #[test]
+    fn yaml_is_read_and_its_duplicates_are_seen() {
+        let config_maps = registry::find("", "v1", "configmaps").unwrap();
+        let body = b"kind: ConfigMap\ndata:\n  a: x\n  a: \"1\"\n";
+        let decoded = decode(config_maps, body, MediaType::Yaml, FieldValidation::Warn).unwrap();
+        assert_eq!(decoded.object["data"], json!({"a": "1"}));
+        assert_eq!(decoded.warnings, ["duplicate field \"data.a\""]);
+    }
+
+    #[test]
+    fn deep_nesting_and_garbage_are_refused() {
+        let deep = format!("{}{}", "[".repeat(120), "]".repeat(120));
+        assert!(decode_pod(&deep, FieldValidation::Warn).is_err());
+        assert!(decode_pod("{", FieldValidation::Warn).is_err());
+        assert!(decode_pod("{} {}", FieldValidation::Warn).is_err());
+        assert!(decode_pod("[]", FieldValidation::Warn).is_err());
+        let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\n\
+                    c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n\
+                    e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
+        assert!(parse(bomb.as_bytes(), MediaType::Yaml).is_err());
+    }
+}

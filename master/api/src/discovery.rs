@@ -1,0 +1,230 @@
+//! The documents in which the API tells what it has.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::registry;
+use crate::resource::{Resource, Subresource};
+
+/// `GET /api`.
+#[must_use]
+pub fn api_versions(server_address: &str) -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs":
+            [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
+    })
+}
+
+/// `GET /apis`.
+#[must_use]
+pub fn api_groups() -> Value {
+    let groups: Vec<Value> = groups().into_iter().map(group_value).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+/// `GET /apis/{group}`; none if there is no such group.
+#[must_use]
+pub fn api_group(group: &str) -> Option<Value> {
+    let group = groups().into_iter().find(|known| *known == group)?;
+    let mut value = group_value(group);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("kind".to_owned(), "APIGroup".into());
+        fields.insert("apiVersion".to_owned(), "v1".into());
+    }
+    Some(value)
+}
+
+/// `GET /api/v1` and `GET /apis/{group}/{version}`; none if there is no such version.
+#[must_use]
+pub fn api_resources(group: &str, version: &str) -> Option<Value> {
+    let resources = of_version(group, version);
+    let first = resources.first()?;
+    let rows: Vec<Value> = resources.iter().flat_map(|resource| resource_rows(resource)).collect();
+    Some(json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": first.api_version(),
+        "resources": rows,
+    }))
+}
+
+/// `GET /api` with the `Accept` of aggregated discovery.
+#[must_use]
+pub fn aggregated_core() -> Value {
+    aggregated(&[""])
+}
+
+/// `GET /apis` with the `Accept` of aggregated discovery.
+#[must_use]
+pub fn aggregated_groups() -> Value {
+    aggregated(&groups().into_iter().collect::<Vec<_>>())
+}
+
+/// Groups but core, in the order of their names.
+pub(crate) fn groups() -> BTreeSet<&'static str> {
+    registry::all()
+        .iter()
+        .map(|resource| resource.group)
+        .filter(|group| !group.is_empty())
+        .collect()
+}
+
+/// Versions of a group.
+pub(crate) fn versions(group: &str) -> BTreeSet<&'static str> {
+    let resources = registry::all().iter().filter(|resource| resource.group == group);
+    resources.map(|resource| resource.version).collect()
+}
+
+/// Resources of a version of a group.
+pub(crate) fn of_version(group: &str, version: &str) -> Vec<&'static Resource> {
+    let all = registry::all().iter().copied();
+    all.filter(|resource| resource.group == group && resource.version == version).collect()
+}
+
+fn group_value(group: &'static str) -> Value {
+    let versions: Vec<Value> = versions(group)
+        .into_iter()
+        .map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
+        .collect();
+    // Every group has one version so far; the first is the preferred one.
+    let preferred = versions.first().cloned().unwrap_or_default();
+    json!({"name": group, "versions": versions, "preferredVersion": preferred})
+}
+
+fn resource_rows(resource: &Resource) -> Vec<Value> {
+    let mut row = json!({
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": resource.verbs,
+    });
+    if let Some(fields) = row.as_object_mut() {
+        for (key, list) in
+            [("shortNames", resource.short_names), ("categories", resource.categories)]
+        {
+            if !list.is_empty() {
+                fields.insert(key.to_owned(), json!(list));
+            }
+        }
+    }
+    let mut rows = vec![row];
+    for subresource in resource.subresources {
+        let mut row = json!({
+            "name": format!("{}/{}", resource.plural, subresource.name),
+            "singularName": "",
+            "namespaced": resource.namespaced,
+            "kind": subresource.kind,
+            "verbs": subresource.verbs,
+        });
+        let foreign =
+            subresource.group != resource.group || subresource.version != resource.version;
+        if let Some(fields) = row.as_object_mut().filter(|_| foreign) {
+            fields.insert("group".to_owned(), subresource.group.into());
+            fields.insert("version".to_owned(), subresource.version.into());
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+fn aggregated(groups: &[&'static str]) -> Value {
+    let items: Vec<Value> = groups
+        .iter()
+        .map(|group| {
+            let versions: Vec<Value> = versions(group)
+                .into_iter()
+                .map(|version| {
+                    let resources: Vec<Value> =
+                        of_version(group, version).into_iter().map(aggregated_resource).collect();
+                    json!({"version": version, "freshness": "Current", "resources": resources})
+                })
+                .collect();
+            let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
+            json!({"metadata": metadata, "versions": versions})
+        })
+        .collect();
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    })
+}
+
+fn aggregated_resource(resource: &Resource) -> Value {
+    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let subresource = |one: &Subresource| {
+        json!({
+            "subresource": one.name,
+            "responseKind": kind(one.group, one.version, one.kind),
+            "verbs": one.verbs,
+        })
+    };
+    let mut row = json!({
+        "resource": resource.plural,
+        "responseKind": kind(resource.group, resource.version, resource.kind),
+        "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": resource.singular,
+        "verbs": resource.verbs,
+    });
+    if let Some(fields) = row.as_object_mut() {
+        for (key, list) in
+            [("shortNames", resource.short_names), ("categories", resource.categories)]
+        {
+            if !list.is_empty() {
+                fields.insert(key.to_owned(), json!(list));
+            }
+        }
+        if !resource.subresources.is_empty() {
+            let subresources = resource.subresources.iter().map(subresource).collect();
+            fields.insert("subresources".to_owned(), Value::Array(subresources));
+        }
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_resource_is_listed_where_clients_look() {
+        for resource in registry::all() {
+            let list = api_resources(resource.group, resource.version).unwrap();
+            let rows = list["resources"].as_array().unwrap();
+            assert!(rows.iter().any(|row| row["name"] == json!(resource.plural)));
+        }
+        assert_eq!(api_resources("nothing", "v1"), None);
+        assert_eq!(api_group("nothing"), None);
+        assert_eq!(
+            api_group("apps").unwrap()["preferredVersion"]["groupVersion"],
+            json!("apps/v1")
+        );
+    }
+
+    #[test]
+    fn subresources_of_another_group_say_so() {
+        let list = api_resources("", "v1").unwrap();
+        let rows = list["resources"].as_array().unwrap();
+        let eviction = rows.iter().find(|row| row["name"] == json!("pods/eviction")).unwrap();
+        assert_eq!(eviction["group"], json!("policy"));
+        assert_eq!(eviction["kind"], json!("Eviction"));
+    }
+
+    #[test]
+    fn aggregated_discovery_has_all_groups() {
+        let core = aggregated_core();
+        assert_eq!(core["items"].as_array().unwrap().len(), 1);
+        let names: Vec<Value> = aggregated_groups()["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["metadata"]["name"].clone())
+            .collect();
+        assert_eq!(names, [json!("apps"), json!("coordination.k8s.io"), json!("discovery.k8s.io")]);
+    }
+}

@@ -1,0 +1,17 @@
+//! Messages of `autoscaling/v1`: Scale.
+
+use super::{Message, Type, field, kept, message, meta};
+
+pub(super) static SCALE: Message = message(
+    "Scale",
+    &[
+        field(1, "metadata", Type::Message(&meta::OBJECT_META)),
+        field(2, "spec", Type::Message(&SCALE_SPEC)),
+        field(3, "status", Type::Message(&SCALE_STATUS)),
+    ],
+);
+
+pub(super) static SCALE_SPEC: Message = message("ScaleSpec", &[field(1, "replicas", Type::Int32)]);
+
+pub(super) static SCALE_STATUS: Message =
+    message("ScaleStatus", &[kept(1, "replicas", Type::Int32), field(2, "selector", Type::String)]);

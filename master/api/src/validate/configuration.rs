@@ -1,0 +1,103 @@
+//! Rules for ConfigMap, Secret, Lease and Event.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::names;
+use crate::object;
+use crate::status::FieldError;
+
+/// Content of a config map or secret, in bytes.
+const CONTENT_MAX: usize = 1024 * 1024;
+
+pub(crate) fn config_map(object: &Value) -> Vec<FieldError> {
+    let mut errors = keys(object, "data");
+    errors.extend(keys(object, "binaryData"));
+    let entries = |name: &str| object.get(name).and_then(Value::as_object).into_iter().flatten();
+    let data: BTreeSet<&String> = entries("data").map(|(key, _)| key).collect();
+    for (key, _) in entries("binaryData").filter(|(key, _)| data.contains(key)) {
+        let detail = "duplicate of key present in data";
+        errors.push(FieldError::invalid(format!("data[{key}]"), key.as_str(), detail));
+    }
+    let texts = entries("data").map(|(_, value)| value.as_str().map_or(0, str::len));
+    let bytes = entries("binaryData").map(|(_, value)| decoded_length(value));
+    if texts.chain(bytes).sum::<usize>() > CONTENT_MAX {
+        errors.push(FieldError::too_long("", CONTENT_MAX));
+    }
+    errors
+}
+
+pub(crate) fn secret(object: &Value) -> Vec<FieldError> {
+    let mut errors = keys(object, "data");
+    let entries = object.get("data").and_then(Value::as_object).into_iter().flatten();
+    if entries.map(|(_, value)| decoded_length(value)).sum::<usize>() > CONTENT_MAX {
+        errors.push(FieldError::too_long("data", CONTENT_MAX));
+    }
+    let needed: &[&str] = match object::text(object, "/type") {
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        "kubernetes.io/dockercfg" => &[".dockercfg"],
+        "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        _ => &[],
+    };
+    for key in needed {
+        if object.get("data").and_then(|data| data.get(*key)).is_none() {
+            errors.push(FieldError::required(format!("data[{key}]"), ""));
+        }
+    }
+    errors
+}
+
+/// What is marked immutable stays as it is; the type of a secret does in any case.
+pub(crate) fn update(old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors: Vec<FieldError> = super::unchanged(old, new, "type").into_iter().collect();
+    if object::truth(old, "/immutable") {
+        let detail = "field is immutable when `immutable` is set";
+        for field in ["data", "binaryData", "immutable"] {
+            if old.get(field) != new.get(field) {
+                errors.push(FieldError::forbidden(field, detail));
+            }
+        }
+    }
+    errors
+}
+
+pub(crate) fn lease(object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let positive = |field: &str, least: i64, detail: &str| {
+        let value = object.pointer(&format!("/spec/{field}")).and_then(Value::as_i64);
+        value
+            .filter(|value| *value < least)
+            .map(|value| FieldError::invalid(format!("spec.{field}"), value, detail))
+    };
+    errors.extend(positive("leaseDurationSeconds", 1, "must be greater than 0"));
+    errors.extend(positive("leaseTransitions", 0, "must be greater than or equal to 0"));
+    errors
+}
+
+pub(crate) fn event(object: &Value) -> Vec<FieldError> {
+    let namespace = object::text(object, "/metadata/namespace");
+    let involved = object::text(object, "/involvedObject/namespace");
+    // Events of objects without a namespace are in `default`.
+    let expected = if involved.is_empty() { "default" } else { involved };
+    if namespace == expected || (involved.is_empty() && namespace == "kube-system") {
+        return Vec::new();
+    }
+    let detail = "does not match event.namespace";
+    vec![FieldError::invalid("involvedObject.namespace", involved, detail)]
+}
+
+fn keys(object: &Value, field: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (key, _) in object.get(field).and_then(Value::as_object).into_iter().flatten() {
+        for why in names::config_key(key) {
+            errors.push(FieldError::invalid(format!("{field}[{key}]"), key.as_str(), &why));
+        }
+    }
+    errors
+}
+
+fn decoded_length(base64: &Value) -> usize {
+    base64.as_str().map_or(0, |text| text.trim_end_matches('=').len() * 3 / 4)
+}
