@@ -1,0 +1,482 @@
+//! One container's life in its pod: pull, start, run, end, wait, and again.
+//!
+//! ```text
+//!  Idle -> Pulling -> Starting -> Running -> Ended --policy says so, back-off over--> Pulling
+//!            |  ^        |  ^
+//!            v  |        v  |
+//!         PullWaiting  CreateWaiting
+//! ```
+
+use bramble_shared::link::{Container, ContainerState, ContainerStatus, RestartPolicy};
+use embassy_time::{Duration, Instant};
+
+use super::event_text::EventText;
+use super::{Action, Event, Exit, Signal};
+use crate::moment::Moment;
+use crate::restart::{self, BackOff, PullBackOff};
+use crate::status::exit_code;
+
+/// A failed pull shows its error for this long before it is shown as a back-off, so that a
+/// watcher sees both, as with the kubelet's next sync.
+const ERROR_SHOWN: Duration = Duration::from_secs(2);
+/// Wait until a container whose configuration was wrong is tried again.
+const CREATE_WAIT: Duration = Duration::from_secs(10);
+
+/// One container's life.
+#[derive(Clone, Debug)]
+pub(super) struct ContainerLife {
+    pub(super) name: String,
+    pub(super) image: String,
+    pub(super) init: bool,
+    pub(super) sidecar: bool,
+    pub(super) step: Step,
+    /// Number of the current start; equals the restart count.
+    pub(super) attempt: u32,
+    pub(super) shown: ContainerState,
+    pub(super) last_state: Option<ContainerState>,
+    pub(super) container_id: String,
+    pub(super) image_id: String,
+    pub(super) back_off: BackOff,
+    pub(super) term_sent: bool,
+    pull_back_off: PullBackOff,
+    /// The image has changed: the next end is followed by a start whatever the policy says.
+    changed: bool,
+    /// At least one start was made.
+    pub(super) ran: bool,
+}
+
+/// Where a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Idle,
+    Pulling,
+    PullWaiting { shown_until: Option<Instant>, until: Instant },
+    Starting,
+    CreateWaiting { until: Instant },
+    Running,
+    Ended { restart_at: Option<Instant> },
+    /// The pod stops and this container has nothing running.
+    Given,
+}
+
+impl ContainerLife {
+    /// `after_init` says whether the pod has init containers at all.
+    pub(super) fn new(container: &Container, init: bool, after_init: bool) -> Self {
+        let reason = if after_init { "PodInitializing" } else { "ContainerCreating" };
+        Self {
+            name: container.name.clone(),
+            image: container.image.clone(),
+            init,
+            sidecar: container.sidecar,
+            step: Step::Idle,
+            attempt: 0,
+            shown: waiting(reason, ""),
+            last_state: None,
+            container_id: String::new(),
+            image_id: String::new(),
+            back_off: BackOff::default(),
+            term_sent: false,
+            pull_back_off: PullBackOff::default(),
+            changed: false,
+            ran: false,
+        }
+    }
+
+    pub(super) fn status(&self) -> ContainerStatus {
+        let running = matches!(self.shown, ContainerState::Running { .. });
+        let ended_well = exit_code(&self.shown) == Some(0);
+        ContainerStatus {
+            name: self.name.clone(),
+            container_id: match self.container_id.as_str() {
+                "" => String::new(),
+                id => format!("bramble://{id}"),
+            },
+            image: self.image.clone(),
+            image_id: self.image_id.clone(),
+            restart_count: self.attempt,
+            // An init container is ready once it is done.
+            ready: running && (self.sidecar || !self.init)
+                || self.init && !self.sidecar && ended_well,
+            started: running,
+            state: self.shown.clone(),
+            last_state: self.last_state.clone(),
+        }
+    }
+
+    pub(super) fn alive(&self) -> bool {
+        matches!(self.step, Step::Starting | Step::Running)
+    }
+
+    /// A sidecar counts as passed once it has run, even while it is started again.
+    pub(super) fn has_started(&self) -> bool {
+        self.step == Step::Running || self.ran && self.sidecar
+    }
+
+    pub(super) fn last_code(&self) -> Option<i32> {
+        exit_code(&self.shown)
+    }
+
+    pub(super) fn ended_for_good(&self, policy: RestartPolicy) -> bool {
+        matches!(self.step, Step::Ended { .. } | Step::Given)
+            && !self.changed
+            && self.last_code().is_some_and(|code| !restart::restarts(policy, code))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.step {
+            Step::PullWaiting { shown_until, until } => {
+                Some(shown_until.map_or(until, |shown| shown.min(until)))
+            }
+            Step::CreateWaiting { until } => Some(until),
+            Step::Ended { restart_at } => restart_at,
+            Step::Idle | Step::Pulling | Step::Starting | Step::Running | Step::Given => None,
+        }
+    }
+
+    /// Init containers are done, so this one is being created.
+    pub(super) fn initialized(&mut self) {
+        if self.step == Step::Idle && !self.ran {
+            self.shown = waiting("ContainerCreating", "");
+        }
+    }
+
+    pub(super) fn data_changed(&mut self, now: Instant) {
+        if matches!(self.step, Step::CreateWaiting { .. }) {
+            self.step = Step::CreateWaiting { until: now };
+        }
+    }
+
+    pub(super) fn change_image(&mut self, container: &Container) {
+        self.image.clone_from(&container.image);
+        self.pull_back_off.note_success();
+        match self.step {
+            Step::Running | Step::Starting => self.changed = true,
+            // The answer to the old image's pull is still on its way; the start that follows
+            // is made with the new one, which the shell resolves at that time.
+            Step::Pulling => {}
+            Step::PullWaiting { .. } => self.step = Step::Idle,
+            Step::Idle | Step::CreateWaiting { .. } | Step::Ended { .. } | Step::Given => {}
+        }
+    }
+
+    /// The pod stops: what is only waited for is given up.
+    pub(super) fn stop_waiting(&mut self) {
+        match self.step {
+            Step::Ended { .. } => self.step = Step::Ended { restart_at: None },
+            Step::Idle | Step::Pulling | Step::PullWaiting { .. } | Step::CreateWaiting { .. } => {
+                self.step = Step::Given;
+            }
+            Step::Starting | Step::Running | Step::Given => {}
+        }
+    }
+
+    pub(super) fn signal(&mut self, signal: Signal, text: &EventText, actions: &mut Vec<Action>) {
+        if !self.term_sent {
+            let message = format!("Stopping container {}", self.name);
+            actions.push(text.normal(&self.field_path(), "Killing", &message));
+        }
+        self.term_sent = true;
+        actions.push(Action::Signal {
+            container: self.name.clone(),
+            attempt: self.attempt,
+            signal,
+        });
+    }
+
+    /// Asks for the next step if it is due.
+    pub(super) fn drive(
+        &mut self,
+        policy: RestartPolicy,
+        now: Moment,
+        text: &EventText,
+        actions: &mut Vec<Action>,
+    ) {
+        match self.step {
+            Step::Idle => {
+                if !self.ran {
+                    self.initialized();
+                }
+                self.pull(actions);
+            }
+            Step::PullWaiting { until, .. } if until <= now.instant => self.pull(actions),
+            Step::PullWaiting { shown_until: Some(shown), until } if shown <= now.instant => {
+                self.step = Step::PullWaiting { shown_until: None, until };
+                let message = format!("Back-off pulling image \"{}\"", self.image);
+                let path = self.field_path();
+                actions.push(text.normal(&path, "BackOff", &message));
+                actions.push(text.warning(&path, "Failed", "Error: ImagePullBackOff"));
+                self.shown = waiting("ImagePullBackOff", &message);
+            }
+            Step::CreateWaiting { until } if until <= now.instant => self.pull(actions),
+            Step::Running if self.changed && !self.term_sent => {
+                let message =
+                    format!("Container {} definition changed, will be restarted", self.name);
+                actions.push(text.normal(&self.field_path(), "Killing", &message));
+                self.term_sent = true;
+                actions.push(Action::Signal {
+                    container: self.name.clone(),
+                    attempt: self.attempt,
+                    signal: Signal::Term,
+                });
+            }
+            Step::Ended { restart_at: Some(at) } if at <= now.instant => {
+                self.changed = false;
+                self.attempt = self.attempt.saturating_add(1);
+                self.pull(actions);
+            }
+            Step::Ended { restart_at: None } => {
+                let code = self.last_code().unwrap_or(0);
+                if self.changed || restart::restarts(policy, code) {
+                    self.wait_for_restart(now, text, actions);
+                    if self.step == (Step::Ended { restart_at: Some(now.instant) }) {
+                        self.drive(policy, now, text, actions);
+                    }
+                }
+            }
+            Step::PullWaiting { .. }
+            | Step::CreateWaiting { .. }
+            | Step::Pulling
+            | Step::Starting
+            | Step::Running
+            | Step::Ended { .. }
+            | Step::Given => {}
+        }
+    }
+
+    fn wait_for_restart(&mut self, now: Moment, text: &EventText, actions: &mut Vec<Action>) {
+        let wait = match self.changed {
+            true => Duration::from_ticks(0),
+            false => self.back_off.wait(now.instant),
+        };
+        self.step = Step::Ended { restart_at: Some(now.instant + wait) };
+        if wait.as_ticks() == 0 {
+            return;
+        }
+        let pod = text.pod();
+        self.last_state = Some(self.shown.clone());
+        self.shown = waiting(
+            "CrashLoopBackOff",
+            &format!(
+                "back-off {} restarting failed container={} pod={pod}",
+                go_duration(wait),
+                self.name
+            ),
+        );
+        let message = format!("Back-off restarting failed container {} in pod {pod}", self.name);
+        actions.push(text.warning(&self.field_path(), "BackOff", &message));
+    }
+
+    fn pull(&mut self, actions: &mut Vec<Action>) {
+        self.step = Step::Pulling;
+        actions.push(Action::PullImage { container: self.name.clone() });
+    }
+
+    /// Takes in an event about this container. `wanted` is false once the pod stops.
+    pub(super) fn on_event(
+        &mut self,
+        event: Event,
+        now: Moment,
+        wanted: bool,
+        text: &EventText,
+        actions: &mut Vec<Action>,
+    ) {
+        let path = self.field_path();
+        match event {
+            Event::ImagePulling { .. } => {
+                if self.step == Step::Pulling {
+                    let message = format!("Pulling image \"{}\"", self.image);
+                    actions.push(text.normal(&path, "Pulling", &message));
+                }
+            }
+            Event::ImageReady { image_id, pulled, .. } => {
+                if self.step != Step::Pulling || !wanted {
+                    return;
+                }
+                self.image_id = image_id;
+                self.pull_back_off.note_success();
+                let message = match pulled {
+                    Some(pulled) => {
+                        let took = go_duration(Duration::from_millis(pulled.took_ms));
+                        format!(
+                            "Successfully pulled image \"{}\" in {took} ({took} including \
+                             waiting). Image size: {} bytes.",
+                            self.image, pulled.bytes
+                        )
+                    }
+                    None => {
+                        format!("Container image \"{}\" already present on machine", self.image)
+                    }
+                };
+                actions.push(text.normal(&path, "Pulled", &message));
+                self.step = Step::Starting;
+                self.term_sent = false;
+                self.changed = false;
+                actions.push(Action::StartContainer {
+                    container: self.name.clone(),
+                    attempt: self.attempt,
+                });
+            }
+            Event::ImageFailed { reason, message, .. } => {
+                if self.step != Step::Pulling {
+                    return;
+                }
+                let until = now.instant + self.pull_back_off.note_failure();
+                let message = match reason.as_str() {
+                    "ErrImagePull" => {
+                        format!("failed to pull image \"{}\": {message}", self.image)
+                    }
+                    _ => message,
+                };
+                let sentence = capitalized(&message);
+                actions.push(text.warning(&path, "Failed", &sentence));
+                actions.push(text.warning(&path, "Failed", &format!("Error: {reason}")));
+                // Only failed pulls become back-offs; the other reasons stay as they are.
+                let shown_until = (reason == "ErrImagePull").then_some(now.instant + ERROR_SHOWN);
+                self.keep_last();
+                self.shown = waiting(&reason, &message);
+                self.step = Step::PullWaiting { shown_until, until };
+            }
+            Event::ContainerStarted { attempt, id, .. } => {
+                if attempt != self.attempt || self.step != Step::Starting {
+                    return;
+                }
+                self.container_id = id;
+                self.keep_last();
+                self.step = Step::Running;
+                self.ran = true;
+                // A signal that was sent before the program ran has reached nobody.
+                self.term_sent = false;
+                self.shown = ContainerState::Running { started_ms: now.time_of_day_ms };
+                if attempt > 0 {
+                    self.back_off.note_start(now.instant);
+                }
+                let created = format!("Created container: {}", self.name);
+                actions.push(text.normal(&path, "Created", &created));
+                let started = format!("Started container {}", self.name);
+                actions.push(text.normal(&path, "Started", &started));
+            }
+            Event::ContainerNotCreated { attempt, reason, message, .. } => {
+                if attempt != self.attempt || self.step != Step::Starting {
+                    return;
+                }
+                actions.push(text.warning(&path, "Failed", &format!("Error: {message}")));
+                self.keep_last();
+                self.shown = waiting(&reason, &message);
+                self.step = Step::CreateWaiting { until: now.instant + CREATE_WAIT };
+            }
+            Event::ContainerNotStarted { attempt, id, exit_code, reason, message, .. } => {
+                if attempt != self.attempt || self.step != Step::Starting {
+                    return;
+                }
+                actions.push(text.warning(&path, "Failed", &format!("Error: {message}")));
+                self.container_id = id;
+                self.keep_last();
+                if attempt > 0 {
+                    self.back_off.note_start(now.instant);
+                }
+                let finished_ms = now.time_of_day_ms;
+                let exit = Exit { code: exit_code, signal: 0, reason, message, finished_ms };
+                self.end(exit, now.time_of_day_ms, actions);
+            }
+            Event::ContainerExited { attempt, exit, .. } => {
+                // The exit of a container whose start is still to be answered counts at once:
+                // the program was short and the answer is late.
+                if attempt != self.attempt || !self.alive() {
+                    return;
+                }
+                let started_ms = match self.shown {
+                    ContainerState::Running { started_ms } => started_ms,
+                    ContainerState::Waiting { .. } | ContainerState::Terminated { .. } => {
+                        now.time_of_day_ms
+                    }
+                };
+                if self.step == Step::Starting {
+                    self.keep_last();
+                    self.ran = true;
+                    if attempt > 0 {
+                        self.back_off.note_start(now.instant);
+                    }
+                }
+                self.end(exit, started_ms, actions);
+            }
+            Event::Desired(_)
+            | Event::Gone
+            | Event::SandboxReady { .. }
+            | Event::SandboxFailed { .. }
+            | Event::DataChanged
+            | Event::TornDown
+            | Event::TearDownFailed { .. }
+            | Event::Timer => {}
+        }
+    }
+
+    fn end(&mut self, exit: Exit, started_ms: u64, actions: &mut Vec<Action>) {
+        self.shown = ContainerState::Terminated {
+            exit_code: exit.code,
+            signal: exit.signal,
+            reason: exit.reason,
+            message: exit.message,
+            started_ms,
+            finished_ms: exit.finished_ms.max(started_ms),
+        };
+        self.step = Step::Ended { restart_at: None };
+        actions.push(Action::RemoveContainer {
+            container: self.name.clone(),
+            attempt: self.attempt,
+        });
+    }
+
+    /// Keeps the end of the run before as `lastState` when a new state is shown over it.
+    fn keep_last(&mut self) {
+        if matches!(self.shown, ContainerState::Terminated { .. }) {
+            self.last_state = Some(self.shown.clone());
+        }
+    }
+
+    fn field_path(&self) -> String {
+        let list = if self.init { "initContainers" } else { "containers" };
+        format!("spec.{list}{{{}}}", self.name)
+    }
+}
+
+fn waiting(reason: &str, message: &str) -> ContainerState {
+    ContainerState::Waiting { reason: reason.to_owned(), message: message.to_owned() }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+/// A duration as Go prints it: `1m20s`, `10s`, `340ms`, `1.234s`.
+fn go_duration(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let (minutes, seconds, rest) = (ms / 60_000, ms / 1000 % 60, ms % 1000);
+    let fraction = match rest {
+        0 => String::new(),
+        _ => format!(".{rest:03}").trim_end_matches('0').to_owned(),
+    };
+    match (minutes, seconds) {
+        (0, 0) if rest > 0 => format!("{rest}ms"),
+        (0, _) => format!("{seconds}{fraction}s"),
+        _ => format!("{minutes}m{seconds}{fraction}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_upstream() {
+        let text = |ms| go_duration(Duration::from_millis(ms));
+        assert_eq!(text(10_000), "10s");
+        assert_eq!(text(80_000), "1m20s");
+        assert_eq!(text(300_000), "5m0s");
+        assert_eq!(text(340), "340ms");
+        assert_eq!(text(1_230), "1.23s");
+        assert_eq!(text(0), "0s");
+    }
+}

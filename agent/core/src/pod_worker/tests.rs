@@ -1,0 +1,496 @@
+//! The pod worker's table of states and events, its stories, and its properties.
+
+use bramble_shared::link::ContainerState;
+use proptest::prelude::*;
+
+use super::example::{container, pod};
+use super::*;
+
+fn at(ms: u64) -> Moment {
+    Moment { instant: Instant::from_millis(1_000_000 + ms), time_of_day_ms: 5_000_000 + ms }
+}
+
+fn ready() -> Event {
+    Event::SandboxReady { ip: Ipv4Addr::new(10, 42, 0, 2) }
+}
+
+fn image(name: &str) -> Event {
+    Event::ImageReady {
+        container: name.to_owned(),
+        image_id: "busybox@sha256:1".to_owned(),
+        pulled: None,
+    }
+}
+
+fn started(name: &str, attempt: u32) -> Event {
+    let id = format!("u1.{name}.{attempt}");
+    Event::ContainerStarted { container: name.to_owned(), attempt, id }
+}
+
+fn exited(name: &str, attempt: u32, code: i32) -> Event {
+    let reason = if code == 0 { "Completed" } else { "Error" }.to_owned();
+    let exit = Exit { code, signal: 0, reason, message: String::new(), finished_ms: 0 };
+    Event::ContainerExited { container: name.to_owned(), attempt, exit }
+}
+
+fn deleted(mut pod: Pod, grace_s: u32) -> Event {
+    pod.deletion = Some(Deletion { grace_s });
+    Event::Desired(Box::new(pod))
+}
+
+/// Actions in one line, without reports and events.
+fn short(actions: &[Action]) -> String {
+    let words: Vec<String> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::SetUpSandbox => Some("set-up".to_owned()),
+            Action::PullImage { container } => Some(format!("pull {container}")),
+            Action::StartContainer { container, attempt } => {
+                Some(format!("start {container}#{attempt}"))
+            }
+            Action::Signal { container, attempt, signal } => {
+                Some(format!("{signal:?} {container}#{attempt}"))
+            }
+            Action::RemoveContainer { container, attempt } => {
+                Some(format!("remove {container}#{attempt}"))
+            }
+            Action::ReleaseSandbox => Some("release".to_owned()),
+            Action::TearDown => Some("tear-down".to_owned()),
+            Action::ReportRemoved => Some("removed".to_owned()),
+            Action::Report(_) | Action::EmitEvent(_) => None,
+        })
+        .collect();
+    words.join(", ")
+}
+
+/// Plays events one second apart and returns the actions of each.
+fn play(worker: &mut PodWorker, from_s: u64, events: Vec<Event>) -> Vec<String> {
+    let mut log = Vec::new();
+    for (n, event) in events.into_iter().enumerate() {
+        let now = at((from_s + n as u64) * 1000);
+        log.push(short(&worker.on_event(event, now)));
+    }
+    log
+}
+
+fn waiting_reason(worker: &PodWorker, index: usize) -> String {
+    match &worker.status().containers[index].state {
+        ContainerState::Waiting { reason, .. } => reason.clone(),
+        ContainerState::Terminated { reason, .. } => format!("terminated {reason}"),
+        ContainerState::Running { .. } => "running".to_owned(),
+    }
+}
+
+#[test]
+fn table_of_states_and_events() {
+    let states: Vec<(&str, Vec<Event>)> = vec![
+        ("setting up", vec![]),
+        ("pulling", vec![ready()]),
+        ("starting", vec![ready(), image("main")]),
+        ("running", vec![ready(), image("main"), started("main", 0)]),
+        ("stopping", vec![ready(), image("main"), started("main", 0), deleted(pod(), 30)]),
+        ("tearing down", vec![deleted(pod(), 30)]),
+        ("stopped", vec![deleted(pod(), 30), Event::TornDown]),
+    ];
+    let events: Vec<(&str, Event)> = vec![
+        ("sandbox ready", ready()),
+        ("image ready", image("main")),
+        ("started", started("main", 0)),
+        ("exited 1", exited("main", 0, 1)),
+        ("deleted", deleted(pod(), 30)),
+        ("gone", Event::Gone),
+        ("torn down", Event::TornDown),
+        ("timer", Event::Timer),
+    ];
+    let mut table = String::new();
+    for (state, path) in &states {
+        for (name, event) in &events {
+            let (mut worker, _) = PodWorker::new(pod(), at(0));
+            play(&mut worker, 0, path.clone());
+            let actions = short(&worker.on_event(event.clone(), at(60_000)));
+            table.push_str(&format!("{state:<13}| {name:<14}| {actions}\n"));
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn a_pod_starts_runs_and_goes() {
+    let (mut worker, first) = PodWorker::new(pod(), at(0));
+    assert_eq!(short(&first), "set-up");
+    let log = play(
+        &mut worker,
+        0,
+        vec![
+            ready(),
+            image("main"),
+            started("main", 0),
+            deleted(pod(), 30),
+            exited("main", 0, 0),
+            Event::TornDown,
+        ],
+    );
+    assert_eq!(
+        log,
+        ["pull main", "start main#0", "", "Term main#0", "remove main#0, tear-down", "removed"]
+    );
+    assert!(worker.stopped());
+}
+
+#[test]
+fn init_containers_run_one_after_another() {
+    let mut pod = pod();
+    pod.init_containers = vec![container("one"), container("two")];
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    let log = play(
+        &mut worker,
+        0,
+        vec![
+            ready(),
+            image("one"),
+            started("one", 0),
+            exited("one", 0, 0),
+            image("two"),
+            exited("two", 0, 0),
+            image("main"),
+            started("main", 0),
+        ],
+    );
+    assert_eq!(
+        log,
+        [
+            "pull one",
+            "start one#0",
+            "",
+            "remove one#0, pull two",
+            "start two#0",
+            "remove two#0, pull main",
+            "start main#0",
+            "",
+        ]
+    );
+    let status = worker.status();
+    assert_eq!((status.phase, status.initialized, status.ready), (PodPhase::Running, true, true));
+}
+
+#[test]
+fn a_failed_init_container_ends_a_pod_that_is_never_restarted() {
+    let mut pod = pod();
+    pod.restart_policy = RestartPolicy::Never;
+    pod.init_containers = vec![container("one")];
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    let events = vec![ready(), image("one"), started("one", 0), exited("one", 0, 3)];
+    let log = play(&mut worker, 0, events);
+    assert_eq!(log[3], "remove one#0, release");
+    assert_eq!(worker.status().phase, PodPhase::Failed);
+    assert_eq!(waiting_reason(&worker, 0), "PodInitializing");
+}
+
+#[test]
+fn a_crashing_container_backs_off_after_one_immediate_restart() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    let events = vec![
+        ready(),
+        image("main"),
+        started("main", 0),
+        exited("main", 0, 1),
+        image("main"),
+        started("main", 1),
+        exited("main", 1, 1),
+    ];
+    let log = play(&mut worker, 0, events);
+    assert_eq!(log[3], "remove main#0, pull main", "the first restart is immediate");
+    assert_eq!(log[6], "remove main#1");
+    assert_eq!(waiting_reason(&worker, 0), "CrashLoopBackOff");
+    let status = &worker.status().containers[0];
+    assert_eq!(
+        status.state,
+        ContainerState::Waiting {
+            reason: "CrashLoopBackOff".to_owned(),
+            message: "back-off 10s restarting failed container=main pod=web_default(u1)"
+                .to_owned(),
+        }
+    );
+    assert!(matches!(status.last_state, Some(ContainerState::Terminated { exit_code: 1, .. })));
+    assert_eq!(worker.status().phase, PodPhase::Running);
+    assert_eq!(worker.next_deadline(), Some(at(16_000).instant));
+    assert_eq!(short(&worker.on_event(Event::Timer, at(15_999))), "");
+    assert_eq!(short(&worker.on_event(Event::Timer, at(16_000))), "pull main");
+    assert_eq!(worker.status().containers[0].restart_count, 2);
+}
+
+#[test]
+fn a_failed_pull_is_an_error_and_then_a_back_off() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    let failed = Event::ImageFailed {
+        container: "main".to_owned(),
+        reason: "ErrImagePull".to_owned(),
+        message: "no such image".to_owned(),
+    };
+    play(&mut worker, 0, vec![ready(), failed]);
+    assert_eq!(waiting_reason(&worker, 0), "ErrImagePull");
+    assert_eq!(worker.status().phase, PodPhase::Pending);
+    assert_eq!(worker.next_deadline(), Some(at(3_000).instant));
+    worker.on_event(Event::Timer, at(3_000));
+    assert_eq!(waiting_reason(&worker, 0), "ImagePullBackOff");
+    assert_eq!(worker.next_deadline(), Some(at(11_000).instant));
+    assert_eq!(short(&worker.on_event(Event::Timer, at(11_000))), "pull main");
+    assert_eq!(waiting_reason(&worker, 0), "ImagePullBackOff", "shown until there is news");
+}
+
+#[test]
+fn missing_data_is_retried_as_soon_as_it_comes() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    let event = Event::ContainerNotCreated {
+        container: "main".to_owned(),
+        attempt: 0,
+        reason: "CreateContainerConfigError".to_owned(),
+        message: "configmap \"settings\" not found".to_owned(),
+    };
+    play(&mut worker, 0, vec![ready(), image("main"), event]);
+    assert_eq!(waiting_reason(&worker, 0), "CreateContainerConfigError");
+    assert_eq!(short(&worker.on_event(Event::DataChanged, at(4_000))), "pull main");
+    assert_eq!(worker.status().containers[0].restart_count, 0);
+}
+
+#[test]
+fn a_job_pod_succeeds_and_gives_its_sandbox_back() {
+    let mut job = pod();
+    job.restart_policy = RestartPolicy::OnFailure;
+    let (mut worker, _) = PodWorker::new(job.clone(), at(0));
+    let log = play(
+        &mut worker,
+        0,
+        vec![ready(), image("main"), started("main", 0), exited("main", 0, 0), deleted(job, 0)],
+    );
+    assert_eq!(log[3], "remove main#0, release");
+    assert_eq!(log[4], "tear-down");
+    assert_eq!(worker.status().phase, PodPhase::Succeeded);
+}
+
+#[test]
+fn grace_over_means_kill_and_kill_again() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    let events = vec![ready(), image("main"), started("main", 0), deleted(pod(), 5)];
+    play(&mut worker, 0, events);
+    assert_eq!(worker.next_deadline(), Some(at(8_000).instant));
+    assert_eq!(short(&worker.on_event(Event::Timer, at(7_999))), "");
+    assert_eq!(short(&worker.on_event(Event::Timer, at(8_000))), "Kill main#0");
+    assert_eq!(short(&worker.on_event(Event::Timer, at(13_000))), "Kill main#0");
+    // The master forgot the pod: no more waiting, and not twice.
+    assert_eq!(short(&worker.on_event(Event::Gone, at(13_500))), "Kill main#0");
+    assert_eq!(short(&worker.on_event(exited("main", 0, 137), at(14_000))), "remove main#0, tear-down");
+}
+
+#[test]
+fn a_deadline_fails_the_pod() {
+    let mut pod = pod();
+    pod.active_deadline_s = Some(10);
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    assert_eq!(short(&worker.on_event(Event::Timer, at(10_000))), "Term main#0");
+    assert_eq!(worker.status().phase, PodPhase::Running);
+    assert_eq!(short(&worker.on_event(exited("main", 0, 143), at(11_000))), "remove main#0, release");
+    let status = worker.status();
+    assert_eq!((status.phase, status.reason.as_str()), (PodPhase::Failed, "DeadlineExceeded"));
+}
+
+#[test]
+fn sidecars_start_first_and_end_last() {
+    let mut pod = pod();
+    let mut side = container("side");
+    side.sidecar = true;
+    pod.init_containers = vec![side];
+    pod.restart_policy = RestartPolicy::Never;
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    let log = play(
+        &mut worker,
+        0,
+        vec![
+            ready(),
+            image("side"),
+            started("side", 0),
+            image("main"),
+            started("main", 0),
+            exited("main", 0, 0),
+            exited("side", 0, 143),
+        ],
+    );
+    assert_eq!(log[2], "pull main");
+    assert_eq!(log[5], "remove main#0, Term side#0");
+    assert_eq!(log[6], "remove side#0, release");
+    assert_eq!(worker.status().phase, PodPhase::Succeeded);
+}
+
+#[test]
+fn a_new_image_restarts_the_container_at_once() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    let mut changed = pod();
+    changed.containers[0].image = "busybox:2".to_owned();
+    let log = play(
+        &mut worker,
+        10,
+        vec![Event::Desired(Box::new(changed)), exited("main", 0, 143), image("main")],
+    );
+    assert_eq!(log, ["Term main#0", "remove main#0, pull main", "start main#1"]);
+}
+
+#[test]
+fn a_start_that_a_deletion_overtook_is_stopped() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    let log = play(
+        &mut worker,
+        0,
+        vec![ready(), image("main"), deleted(pod(), 30), started("main", 0)],
+    );
+    assert_eq!(log[2], "Term main#0");
+    assert_eq!(log[3], "Term main#0");
+}
+
+#[test]
+fn an_adopted_pod_keeps_its_running_containers() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    let before = worker.status();
+    let found = Found {
+        container: "main".to_owned(),
+        attempt: 0,
+        id: "u1.main.0".to_owned(),
+        exit: None,
+    };
+    let (adopted, actions) = PodWorker::adopt(worker.record(), &[found], true, at(9_000));
+    assert_eq!(short(&actions), "");
+    assert_eq!(adopted.status(), before);
+}
+
+#[test]
+fn what_ended_while_no_agent_watched_is_told_and_restarted() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    let exit = Exit {
+        code: 7,
+        signal: 0,
+        reason: "Error".to_owned(),
+        message: String::new(),
+        finished_ms: 5_004_000,
+    };
+    let found = Found {
+        container: "main".to_owned(),
+        attempt: 0,
+        id: "u1.main.0".to_owned(),
+        exit: Some(exit),
+    };
+    let (_, actions) = PodWorker::adopt(worker.record(), &[found], true, at(9_000));
+    assert_eq!(short(&actions), "remove main#0, pull main");
+    let (lost, actions) = PodWorker::adopt(worker.record(), &[], true, at(9_000));
+    assert_eq!(short(&actions), "remove main#0, pull main");
+    assert_eq!(waiting_reason(&lost, 0), "terminated ContainerStatusUnknown");
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let name = prop_oneof![Just("one"), Just("main"), Just("side")];
+    (0..11_u8, name, 0..3_u32, 0..3_i32).prop_map(|(kind, name, attempt, code)| match kind {
+        0 => ready(),
+        1 => image(name),
+        2 => started(name, attempt),
+        3 => exited(name, attempt, code),
+        4 => Event::SandboxFailed { reason: "FailedMount".to_owned(), message: String::new() },
+        5 => Event::ImageFailed {
+            container: name.to_owned(),
+            reason: "ErrImagePull".to_owned(),
+            message: String::new(),
+        },
+        6 => Event::ContainerNotCreated {
+            container: name.to_owned(),
+            attempt,
+            reason: "CreateContainerError".to_owned(),
+            message: String::new(),
+        },
+        7 => Event::ContainerNotStarted {
+            container: name.to_owned(),
+            attempt,
+            id: String::new(),
+            exit_code: 128,
+            reason: "StartError".to_owned(),
+            message: String::new(),
+        },
+        8 => Event::DataChanged,
+        9 => Event::Timer,
+        _ => Event::TornDown,
+    })
+}
+
+/// Answers every action as a runtime that works would, until nothing is left to do.
+fn answer_all(worker: &mut PodWorker, mut actions: Vec<Action>, mut ms: u64) -> Vec<Action> {
+    let mut seen = actions.clone();
+    for _ in 0..200 {
+        let mut answers = Vec::new();
+        for action in actions.drain(..) {
+            match action {
+                Action::SetUpSandbox => answers.push(ready()),
+                Action::PullImage { container } => answers.push(image(&container)),
+                Action::StartContainer { container, attempt } => {
+                    answers.push(started(&container, attempt));
+                }
+                Action::Signal { container, attempt, .. } => {
+                    answers.push(exited(&container, attempt, 143));
+                }
+                Action::TearDown => answers.push(Event::TornDown),
+                Action::RemoveContainer { .. }
+                | Action::ReleaseSandbox
+                | Action::Report(_)
+                | Action::EmitEvent(_)
+                | Action::ReportRemoved => {}
+            }
+        }
+        ms += 60_000;
+        answers.push(Event::Timer);
+        for event in answers {
+            actions.extend(worker.on_event(event, at(ms)));
+        }
+        seen.extend(actions.iter().cloned());
+        if worker.stopped() {
+            break;
+        }
+    }
+    seen
+}
+
+proptest! {
+    #[test]
+    fn whatever_happened_a_deleted_pod_ends_torn_down(
+        policy in prop_oneof![
+            Just(RestartPolicy::Always), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Never)
+        ],
+        events in proptest::collection::vec(any_event(), 0..40),
+    ) {
+        let mut pod = pod();
+        pod.restart_policy = policy;
+        let mut side = container("side");
+        side.sidecar = true;
+        pod.init_containers = vec![container("one"), side];
+        let (mut worker, mut actions) = PodWorker::new(pod, at(0));
+        for (n, event) in events.into_iter().enumerate() {
+            actions.extend(worker.on_event(event, at(n as u64 * 700)));
+        }
+        actions.extend(worker.on_event(Event::Gone, at(100_000)));
+        let seen = answer_all(&mut worker, actions, 100_000);
+        prop_assert!(worker.stopped(), "{worker:?}");
+        prop_assert!(seen.contains(&Action::TearDown));
+        prop_assert_eq!(seen.last(), Some(&Action::ReportRemoved));
+        prop_assert_eq!(worker.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_second_timer_at_the_same_time_changes_nothing(
+        events in proptest::collection::vec(any_event(), 0..40),
+    ) {
+        let (mut worker, _) = PodWorker::new(pod(), at(0));
+        for (n, event) in events.into_iter().enumerate() {
+            worker.on_event(event, at(n as u64 * 700));
+        }
+        worker.on_event(Event::Timer, at(50_000));
+        prop_assert_eq!(worker.on_event(Event::Timer, at(50_000)), vec![]);
+    }
+}

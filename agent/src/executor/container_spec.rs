@@ -1,0 +1,279 @@
+//! One container's runtime spec: what the pod, the image and the node say, put together.
+//!
+//! Mounts the root file system on the way, since the image's user can only be looked up in it.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use bramble_agent_core::environment::{self, World};
+use bramble_image::{Image, ResolvedUser, mount_root, resolve_user};
+use bramble_runtime::spec::resources::{QosClass, Resources, oom_score_adj};
+use bramble_runtime::spec::{
+    self, ContainerSpec, Mount, MountSource, Namespace, Propagation, Seccomp,
+};
+use bramble_shared::link::{Container, Pod};
+
+use super::{log_file, message_file};
+use crate::node::Node;
+use crate::volumes::{self, PodFolders};
+
+/// Annotation of pods that must never run twice.
+const SINGLETON: &str = "bramble.io/singleton";
+
+/// Where a container is made.
+pub(super) struct Place {
+    /// Its folder on disk.
+    pub(super) dir: PathBuf,
+    /// Address of the pod.
+    pub(super) ip: Ipv4Addr,
+    /// Network namespace; none for the node's.
+    pub(super) network: Option<PathBuf>,
+    /// Number of the start.
+    pub(super) attempt: u32,
+}
+
+/// A container that is ready to be created.
+pub(super) struct Made {
+    pub(super) spec_json: Vec<u8>,
+    pub(super) log_file: PathBuf,
+    pub(super) singleton: bool,
+}
+
+/// Why a container cannot be created; the texts belong on the pod.
+#[derive(Debug)]
+pub(super) enum PrepareError {
+    /// Its configuration is wrong or incomplete.
+    Config(String),
+    /// The system refuses.
+    System(String),
+}
+
+/// Mounts the root file system and makes the runtime spec.
+pub(super) fn make(
+    node: &Node,
+    pod: &Pod,
+    container: &Container,
+    image: &Image,
+    place: &Place,
+) -> Result<Made, PrepareError> {
+    let config = |error: String| PrepareError::Config(error);
+    let system = |error: String| PrepareError::System(error);
+    // First what can be said without touching the disk.
+    let variables = {
+        let desired = node.desired();
+        let world = World {
+            node_name: &node.name,
+            host_ip: node.address,
+            pod_ip: place.ip,
+            node: node.resources,
+            data: &desired.data,
+            services: &desired.services,
+        };
+        environment::variables(pod, container, &image.config.env, &world)
+            .map_err(|error| config(error.to_string()))?
+    };
+    std::fs::create_dir_all(&place.dir).map_err(|error| system(error.to_string()))?;
+    let rootfs = mount_root(&node.image_store, image, &place.dir)
+        .map_err(|error| system(crate::telemetry::Chain(&error).to_string()))?;
+    let user = user(pod, container, image, &rootfs)?;
+
+    let args = environment::command_line(
+        container,
+        &image.config.entrypoint,
+        &image.config.cmd,
+        &variables,
+    );
+    let singleton = pod.annotations.get(SINGLETON).is_some_and(|value| value == "true");
+    let group = if singleton { "singletons" } else { "pods" };
+    let root = node.config.cgroup_root.trim_end_matches('/');
+    let cgroup = format!("{root}/{group}/{}/{}.{}", pod.uid, container.name, place.attempt);
+    let mut spec = ContainerSpec::new(rootfs.to_string_lossy(), args, cgroup);
+    spec.env = with_defaults(pod, variables, &user);
+    spec.cwd = working_dir(container, image);
+    spec.uid = user.uid;
+    spec.gid = user.gid;
+    spec.additional_gids = user.additional_gids;
+    spec.readonly_root = container.security.read_only_root;
+    spec.mounts = mounts(node, pod, container, place)?;
+    namespaces(pod, place, &mut spec);
+    let security = &container.security;
+    spec.capabilities_add.clone_from(&security.capabilities_add);
+    spec.capabilities_drop.clone_from(&security.capabilities_drop);
+    spec.privileged = security.privileged;
+    spec.no_new_privileges = !security.allow_privilege_escalation;
+    if security.seccomp_unconfined {
+        spec.seccomp = Seccomp::Unconfined;
+    }
+    spec.sysctls.clone_from(&pod.security.sysctls);
+    let asked = container.resources;
+    spec.resources = Resources {
+        cpu_request_milli: asked.cpu_request_milli.or(asked.cpu_limit_milli).unwrap_or(0),
+        cpu_limit_milli: asked.cpu_limit_milli,
+        memory_limit_bytes: asked.memory_limit,
+        pids_limit: None,
+    };
+    let request = asked.memory_request.or(asked.memory_limit).unwrap_or(0);
+    spec.oom_score_adj = oom_score_adj(qos(pod), request, node.resources.memory_bytes);
+    let spec_json = spec::build(&spec).map_err(|error| system(error.to_string()))?;
+    Ok(Made { spec_json, log_file: log_file(node, pod, &container.name, place.attempt), singleton })
+}
+
+fn user(
+    pod: &Pod,
+    container: &Container,
+    image: &Image,
+    rootfs: &Path,
+) -> Result<ResolvedUser, PrepareError> {
+    let security = &container.security;
+    let run_as_user = security.run_as_user.or(pod.security.run_as_user);
+    let run_as_group = security.run_as_group.or(pod.security.run_as_group);
+    let wanted = match run_as_user {
+        Some(uid) => uid.to_string(),
+        None => image.config.user.clone(),
+    };
+    let mut user = resolve_user(rootfs, &wanted)
+        .map_err(|error| PrepareError::System(crate::telemetry::Chain(&error).to_string()))?;
+    if let Some(gid) = run_as_group {
+        user.gid = gid;
+    }
+    let more = pod.security.supplemental_groups.iter().chain(&pod.security.fs_group);
+    user.additional_gids.extend(more.copied());
+    user.additional_gids.sort_unstable();
+    user.additional_gids.dedup();
+    let non_root = security.run_as_non_root.unwrap_or(pod.security.run_as_non_root);
+    if non_root && user.uid == 0 {
+        let why = match run_as_user {
+            Some(_) => "container's runAsUser breaks non-root policy",
+            None => "container has runAsNonRoot and image will run as root",
+        };
+        return Err(PrepareError::Config(format!(
+            "{why} (pod: \"{}_{}({})\", container: {})",
+            pod.name, pod.namespace, pod.uid, container.name
+        )));
+    }
+    Ok(user)
+}
+
+/// `HOSTNAME` and `HOME` come from the runtime unless somebody set them.
+fn with_defaults(
+    pod: &Pod,
+    variables: Vec<(String, String)>,
+    user: &ResolvedUser,
+) -> Vec<(String, String)> {
+    let mut all = vec![("HOSTNAME".to_owned(), pod.hostname.clone())];
+    let home = user.home.clone().unwrap_or_else(|| "/".to_owned());
+    all.push(("HOME".to_owned(), home));
+    all.extend(variables);
+    all
+}
+
+fn working_dir(container: &Container, image: &Image) -> String {
+    let named = container.working_dir.clone().unwrap_or_else(|| image.config.working_dir.clone());
+    if named.is_empty() { "/".to_owned() } else { named }
+}
+
+fn namespaces(pod: &Pod, place: &Place, spec: &mut ContainerSpec) {
+    spec.network = match &place.network {
+        Some(path) => Namespace::Path(path.to_string_lossy().into_owned()),
+        None => Namespace::Host,
+    };
+    if pod.host_pid {
+        spec.pid = Namespace::Host;
+    }
+    if pod.host_ipc {
+        spec.ipc = Namespace::Host;
+    }
+    if pod.host_network {
+        spec.uts = Namespace::Host;
+    } else {
+        spec.hostname = Some(pod.hostname.clone());
+    }
+}
+
+fn mounts(
+    node: &Node,
+    pod: &Pod,
+    container: &Container,
+    place: &Place,
+) -> Result<Vec<Mount>, PrepareError> {
+    let folders: PodFolders = node.folders(&pod.uid);
+    let bind = |target: &str, path: &Path, readonly| Mount {
+        target: target.to_owned(),
+        source: MountSource::Bind { path: path.to_string_lossy().into_owned() },
+        readonly,
+        propagation: Propagation::None,
+    };
+    let mut mounts = Vec::new();
+    let own = |path: &str| container.mounts.iter().any(|mount| mount.path == path);
+    for (target, file) in
+        [("/etc/hosts", "hosts"), ("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname")]
+    {
+        // A pod that mounts its own file there gets its own.
+        if !own(target) {
+            mounts.push(bind(target, &folders.memory.join(file), false));
+        }
+    }
+    let message = message_file(&folders.memory, &container.name, place.attempt);
+    let made = message
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&message, ""))
+        .and_then(|()| {
+            use std::os::unix::fs::PermissionsExt as _;
+            // The program may run as anybody.
+            std::fs::set_permissions(&message, std::fs::Permissions::from_mode(0o666))
+        });
+    made.map_err(|error| PrepareError::System(error.to_string()))?;
+    if !container.termination_message_path.is_empty() {
+        mounts.push(bind(&container.termination_message_path, &message, false));
+    }
+    // Outer paths first, so that an inner one is not hidden.
+    let mut wanted: Vec<_> = container.mounts.iter().collect();
+    wanted.sort_by_key(|mount| mount.path.split('/').count());
+    for mount in wanted {
+        let source = volumes::mount_source(&folders, pod, mount)
+            .map_err(|error| PrepareError::Config(error.to_string()))?;
+        mounts.push(bind(&mount.path, &source, mount.read_only));
+    }
+    Ok(mounts)
+}
+
+/// The pod's quality of service, from all of its containers.
+fn qos(pod: &Pod) -> QosClass {
+    let all = || pod.init_containers.iter().chain(&pod.containers).map(|each| each.resources);
+    let asks = all().any(|each| {
+        each.cpu_request_milli.or(each.cpu_limit_milli).is_some_and(|milli| milli > 0)
+            || each.memory_request.or(each.memory_limit).is_some_and(|bytes| bytes > 0)
+    });
+    if !asks {
+        return QosClass::BestEffort;
+    }
+    let equal = |request: Option<u64>, limit: Option<u64>| match (request, limit) {
+        (request, Some(limit)) => request.is_none_or(|request| request == limit),
+        (_, None) => false,
+    };
+    let guaranteed = all().all(|each| {
+        equal(each.cpu_request_milli, each.cpu_limit_milli)
+            && equal(each.memory_request, each.memory_limit)
+    });
+    if guaranteed { QosClass::Guaranteed } else { QosClass::Burstable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bramble_agent_core::pod_worker::example::pod;
+
+    #[test]
+    fn quality_of_service_is_computed_as_upstream() {
+        let mut pod = pod();
+        assert_eq!(qos(&pod), QosClass::BestEffort);
+        pod.containers[0].resources.cpu_request_milli = Some(100);
+        assert_eq!(qos(&pod), QosClass::Burstable);
+        pod.containers[0].resources.cpu_limit_milli = Some(100);
+        pod.containers[0].resources.memory_limit = Some(1 << 20);
+        assert_eq!(qos(&pod), QosClass::Guaranteed);
+        pod.containers[0].resources.cpu_limit_milli = Some(200);
+        assert_eq!(qos(&pod), QosClass::Burstable);
+    }
+}

@@ -1,0 +1,53 @@
+//! `bramble-agent`: runs the pods of one board.
+//!
+//! Where to start reading: [`cli`] for what can be typed, [`node`] for how the agent's parts are
+//! put together, [`pod_manager`] for how pods are run. What is decided is in
+//! `bramble-agent-core`; this crate does it.
+#![forbid(unsafe_code)]
+
+mod cgroups;
+mod cli;
+mod clock;
+mod config;
+mod container_id;
+mod control;
+mod durable;
+mod executor;
+mod facts;
+mod fence_link;
+mod heartbeat;
+mod identity;
+mod join;
+mod join_token;
+mod leave;
+mod link_client;
+mod logs;
+mod network;
+mod node;
+mod pod_manager;
+mod progress;
+mod records;
+mod runtime_link;
+mod self_check;
+mod shared_tls;
+mod systemd;
+mod telemetry;
+mod tls;
+mod volumes;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    bramble_clock::install();
+    telemetry::start(cli.level());
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::print_failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

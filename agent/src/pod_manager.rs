@@ -1,0 +1,537 @@
+//! Runs the pod workers: feeds them what happens, hands out what they want done.
+//!
+//! One task owns all workers, so there is no lock around decisions. It never waits for anything
+//! slow: actions are done by [`PodExecutor`]s and spawned tasks, which send events back.
+//!
+//! ```text
+//! link client --changes-->  pod manager --actions--> executor of the pod --> runtime, images,
+//! runtime ----events----->   (workers)  <--events--                           volumes, network
+//! link client <--statuses--     |
+//!                            records (run directory)
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bramble_agent_core::address::PodAddresses;
+use bramble_agent_core::desired::Touched;
+use bramble_agent_core::pod_worker::{Action, Event, Exit, Found, PodWorker};
+use bramble_network::{NodeNetwork, NodeNetworkConfig};
+use bramble_runtime::protocol::{self, ContainerState, ContainerStatus};
+use bramble_shared::link::{Accepted, DataKey, NodeConditions, Pod, ToMaster};
+use bramble_shared::node_set::NodeSet;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::container_id::ContainerId;
+use crate::executor::{Cleaner, PodExecutor, read_message};
+use crate::link_client::LinkEvent;
+use crate::network;
+use crate::node::Node;
+use crate::records;
+use crate::runtime_link::Notice;
+
+/// Longest sleep of the loop, so that the heartbeat's progress counter moves on a calm node.
+const ROUND_MAX: embassy_time::Duration = embassy_time::Duration::from_millis(1000);
+
+/// An event for one pod.
+pub(crate) type PodEvent = (String, Event);
+
+/// All pods of the node.
+pub(crate) struct PodManager {
+    node: Arc<Node>,
+    pods: BTreeMap<String, Slot>,
+    addresses: Option<PodAddresses>,
+    network: Option<Arc<NodeNetwork>>,
+    network_task: Option<JoinHandle<()>>,
+    network_changed: Arc<Notify>,
+    unreachable: watch::Receiver<NodeSet>,
+    link: Option<mpsc::Sender<ToMaster>>,
+    events: mpsc::Sender<PodEvent>,
+    received: Option<mpsc::Receiver<PodEvent>>,
+    /// Pods that were found after a restart; adopted once the runtime has told its containers.
+    to_adopt: Option<Vec<bramble_agent_core::pod_worker::PodRecord>>,
+}
+
+struct Slot {
+    worker: PodWorker,
+    executor: PodExecutor,
+}
+
+impl PodManager {
+    /// A manager that has not looked around yet.
+    pub(crate) fn new(node: Arc<Node>, unreachable: watch::Receiver<NodeSet>) -> Self {
+        let (events, received) = mpsc::channel(1024);
+        Self {
+            node,
+            pods: BTreeMap::new(),
+            addresses: None,
+            network: None,
+            network_task: None,
+            network_changed: Arc::new(Notify::new()),
+            unreachable,
+            link: None,
+            events,
+            received: Some(received),
+            to_adopt: None,
+        }
+    }
+
+    /// Runs for ever.
+    pub(crate) async fn run(
+        mut self,
+        mut link: mpsc::Receiver<LinkEvent>,
+        mut runtime: mpsc::Receiver<Notice>,
+    ) {
+        let records_dir = self.node.records_dir();
+        if let Some(accepted) = records::read_accepted(&records_dir) {
+            self.accept(accepted).await;
+        }
+        self.to_adopt = Some(records::read_all(&records_dir));
+        // Nothing is decided before the runtime has said what runs.
+        while self.to_adopt.is_some() {
+            match runtime.recv().await {
+                Some(Notice::Containers(containers)) => self.adopt(&containers),
+                Some(Notice::Event(_)) => {}
+                None => return,
+            }
+        }
+        let Some(mut received) = self.received.take() else { return };
+        loop {
+            self.node.progress.note_pod_manager();
+            let deadline = self.next_deadline();
+            tokio::select! {
+                event = link.recv() => match event {
+                    Some(event) => self.link_event(event).await,
+                    None => return,
+                },
+                notice = runtime.recv() => match notice {
+                    Some(notice) => self.runtime_notice(notice),
+                    None => return,
+                },
+                event = received.recv() => match event {
+                    Some((uid, event)) => self.pod_event(&uid, event),
+                    None => return,
+                },
+                () = clock::sleep_until(deadline) => {}
+            }
+            self.timers();
+        }
+    }
+
+    fn next_deadline(&self) -> embassy_time::Instant {
+        let latest = clock::now().instant + ROUND_MAX;
+        let first = self.pods.values().filter_map(|slot| slot.worker.next_deadline()).min();
+        first.map_or(latest, |first| first.min(latest))
+    }
+
+    fn timers(&mut self) {
+        let now = clock::now().instant;
+        let due: Vec<String> = self
+            .pods
+            .iter()
+            .filter(|(_, slot)| slot.worker.next_deadline().is_some_and(|at| at <= now))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in due {
+            self.pod_event(&uid, Event::Timer);
+        }
+    }
+
+    async fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Welcomed(accepted, link) => {
+                self.link = Some(link);
+                self.accept(*accepted).await;
+                self.node.desired_mut().welcomed();
+                self.send(ToMaster::Node(self.conditions()));
+                self.send_everything();
+            }
+            LinkEvent::Change(change) => {
+                let touched = self.node.desired_mut().apply(change);
+                if let Some(touched) = touched {
+                    self.touched(touched);
+                }
+            }
+            LinkEvent::Synced => {
+                let present: Vec<String> = self.pods.keys().cloned().collect();
+                let touched = self.node.desired_mut().synced(present.iter().map(String::as_str));
+                for touched in touched {
+                    self.touched(touched);
+                }
+            }
+            LinkEvent::Closed => self.link = None,
+        }
+    }
+
+    /// Notes what the master says about this node, and opens the network once the range is known.
+    async fn accept(&mut self, accepted: Accepted) {
+        if let Err(error) = records::write_accepted(&self.node.records_dir(), &accepted) {
+            tracing::warn!(%error, "the master's welcome could not be kept");
+        }
+        let range = accepted.pod_range;
+        let changed = self.addresses.as_ref().is_none_or(|held| held.range() != range);
+        self.node.set_accepted(accepted);
+        if changed {
+            self.addresses = Some(PodAddresses::new(range));
+            // Only a node that was deleted and joined again gets another range; its old pods
+            // are gone with it.
+            self.network = None;
+        }
+        if self.network.is_none() {
+            self.open_network(range).await;
+        }
+        self.network_changed.notify_one();
+    }
+
+    async fn open_network(&mut self, pod_range: bramble_shared::link::Ipv4Range) {
+        if let Some(task) = self.network_task.take() {
+            task.abort();
+        }
+        let config = NodeNetworkConfig {
+            bridge: self.node.config.bridge.clone(),
+            pod_range,
+            run_dir: self.node.config.run_dir.clone(),
+        };
+        match NodeNetwork::open(config).await {
+            Ok(network) => {
+                let network = Arc::new(network);
+                self.network_task = Some(tokio::spawn(network::keep(
+                    Arc::clone(&self.node),
+                    Arc::clone(&network),
+                    Arc::clone(&self.network_changed),
+                    self.unreachable.clone(),
+                )));
+                self.network = Some(network);
+            }
+            Err(error) => {
+                let error = crate::telemetry::Chain(&error).to_string();
+                tracing::error!(error, "the pod network could not be opened");
+            }
+        }
+        for slot in self.pods.values() {
+            slot.executor.set_network(self.network.clone());
+        }
+    }
+
+    fn conditions(&self) -> NodeConditions {
+        let ready = self.network.is_some();
+        let message = if ready { "" } else { "the pod network could not be opened" };
+        NodeConditions {
+            ready,
+            message: message.to_owned(),
+            memory_pressure: false,
+            disk_pressure: false,
+            pid_pressure: false,
+        }
+    }
+
+    fn send_everything(&mut self) {
+        let statuses: Vec<ToMaster> = self
+            .pods
+            .values()
+            .map(|slot| ToMaster::Pod(Box::new(slot.worker.status())))
+            .collect();
+        for status in statuses {
+            self.send(status);
+        }
+    }
+
+    fn touched(&mut self, touched: Touched) {
+        match touched {
+            Touched::Pod(pod) => self.wanted(*pod),
+            Touched::PodGone(uid) => {
+                self.pod_event(&uid, Event::Gone);
+            }
+            Touched::Data(key) => self.data_changed(&key),
+            Touched::Network => self.network_changed.notify_one(),
+        }
+    }
+
+    fn wanted(&mut self, pod: Pod) {
+        let uid = pod.uid.clone();
+        if self.pods.contains_key(&uid) {
+            return self.pod_event(&uid, Event::Desired(Box::new(pod)));
+        }
+        let (worker, actions) = PodWorker::new(pod, clock::now());
+        self.insert(worker, actions);
+    }
+
+    fn insert(&mut self, worker: PodWorker, actions: Vec<Action>) {
+        let uid = worker.pod().uid.clone();
+        let executor = PodExecutor::start(
+            Arc::clone(&self.node),
+            worker.pod().clone(),
+            self.network.clone(),
+            self.events.clone(),
+        );
+        if let Some(ip) = worker.pod_ip() {
+            executor.set_ip(ip);
+        }
+        self.pods.insert(uid.clone(), Slot { worker, executor });
+        self.apply(&uid, actions);
+    }
+
+    /// Pods that use a ConfigMap or Secret get its new content in their volumes, and those that
+    /// wait for it try again.
+    fn data_changed(&mut self, key: &DataKey) {
+        let users: BTreeSet<String> = self
+            .pods
+            .iter()
+            .filter(|(_, slot)| slot.worker.pod().namespace == key.namespace)
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in users {
+            if let Some(slot) = self.pods.get(&uid) {
+                slot.executor.update_volumes();
+            }
+            self.pod_event(&uid, Event::DataChanged);
+        }
+    }
+
+    fn pod_event(&mut self, uid: &str, event: Event) {
+        let Some(slot) = self.pods.get_mut(uid) else { return };
+        if let Event::Desired(pod) = &event {
+            slot.executor.set_pod((**pod).clone());
+        }
+        tracing::debug!(uid, ?event, "event");
+        let actions = slot.worker.on_event(event, clock::now());
+        self.apply(uid, actions);
+    }
+
+    fn apply(&mut self, uid: &str, actions: Vec<Action>) {
+        let mut changed = false;
+        for action in actions {
+            tracing::debug!(uid, ?action, "action");
+            match action {
+                Action::Report(status) => {
+                    changed = true;
+                    self.send(ToMaster::Pod(status));
+                }
+                Action::EmitEvent(event) => self.send(ToMaster::Event(event)),
+                Action::ReportRemoved => self.removed(uid),
+                Action::SetUpSandbox => self.set_up(uid),
+                Action::ReleaseSandbox => {
+                    if let Some(addresses) = &mut self.addresses {
+                        addresses.release(uid);
+                    }
+                    if let Some(slot) = self.pods.get(uid) {
+                        slot.executor.act(Action::ReleaseSandbox);
+                    }
+                }
+                action @ (Action::PullImage { .. }
+                | Action::StartContainer { .. }
+                | Action::Signal { .. }
+                | Action::RemoveContainer { .. }
+                | Action::TearDown) => {
+                    changed = true;
+                    if let Some(slot) = self.pods.get(uid) {
+                        slot.executor.act(action);
+                    }
+                }
+            }
+        }
+        if changed && let Some(slot) = self.pods.get(uid) {
+            let record = slot.worker.record();
+            if let Err(error) = records::write(&self.node.records_dir(), &record) {
+                tracing::error!(%error, uid, "a pod's record could not be written");
+            }
+        }
+    }
+
+    /// Deals an address and lets the executor do the rest.
+    fn set_up(&mut self, uid: &str) {
+        let Some(slot) = self.pods.get(uid) else { return };
+        let pod = slot.worker.pod();
+        let failed = |message: String| Event::SandboxFailed {
+            reason: "FailedCreatePodSandBox".to_owned(),
+            message,
+        };
+        let outcome = if pod.host_network {
+            Ok(self.node.address)
+        } else {
+            match &mut self.addresses {
+                Some(addresses) => addresses.allocate(uid).map_err(|error| error.to_string()),
+                None => Err("the node has no pod range yet".to_owned()),
+            }
+        };
+        match outcome {
+            Ok(ip) => {
+                slot.executor.set_ip(ip);
+                slot.executor.act(Action::SetUpSandbox);
+            }
+            Err(message) => {
+                let event = (uid.to_owned(), failed(message));
+                // Through the queue: the worker is in the middle of its actions.
+                if let Err(error) = self.events.try_send(event) {
+                    tracing::error!(%error, "the pod manager's queue is full");
+                }
+            }
+        }
+    }
+
+    fn removed(&mut self, uid: &str) {
+        let Some(slot) = self.pods.remove(uid) else { return };
+        if let Some(addresses) = &mut self.addresses {
+            addresses.release(uid);
+        }
+        records::remove(&self.node.records_dir(), uid);
+        let pod = slot.worker.pod();
+        tracing::info!(pod = %pod.name, namespace = %pod.namespace, "pod removed");
+        self.send(ToMaster::PodRemoved {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: uid.to_owned(),
+        });
+    }
+
+    fn send(&mut self, message: ToMaster) {
+        let Some(link) = &self.link else { return };
+        if link.try_send(message).is_err() {
+            // The link is slow or gone. Without its sender the session ends, and the next one
+            // begins with everything.
+            tracing::warn!("the link to the master does not keep up and is dialled again");
+            self.link = None;
+        }
+    }
+
+    fn runtime_notice(&mut self, notice: Notice) {
+        self.node.progress.note_runtime();
+        match notice {
+            Notice::Event(protocol::Event::Exited { id, exit }) => self.exited(&id, &exit),
+            // Answers to starts say the same, with the outcome of the start.
+            Notice::Event(protocol::Event::Started { .. } | protocol::Event::Deleted { .. }) => {}
+            Notice::Containers(containers) => self.runtime_is_back(&containers),
+        }
+    }
+
+    fn exited(&mut self, id: &str, exit: &protocol::Exit) {
+        let Some(ContainerId { uid, container, attempt }) = ContainerId::parse(id) else { return };
+        let Some(slot) = self.pods.get(&uid) else { return };
+        let exit = exit_of(&self.node, slot.worker.pod(), &container, attempt, exit);
+        self.pod_event(&uid, Event::ContainerExited { container, attempt, exit });
+    }
+
+    /// The runtime process was started again: exits that nobody told are found in its list.
+    fn runtime_is_back(&mut self, containers: &[ContainerStatus]) {
+        let mut known = BTreeSet::new();
+        for status in containers {
+            if let ContainerState::Exited(exit) = &status.state {
+                self.exited(&status.id, exit);
+            }
+            known.insert(status.id.clone());
+        }
+        let lost: Vec<(String, String, u32)> = self
+            .pods
+            .iter()
+            .flat_map(|(uid, slot)| {
+                let containers = slot.worker.record().containers;
+                let uid = uid.clone();
+                containers.into_iter().filter_map(move |container| {
+                    let running = matches!(
+                        container.state,
+                        bramble_shared::link::ContainerState::Running { .. }
+                    );
+                    running.then(|| (uid.clone(), container.name, container.attempt))
+                })
+            })
+            .filter(|(uid, container, attempt)| {
+                !known.contains(&ContainerId::text(uid, container, *attempt))
+            })
+            .collect();
+        for (uid, container, attempt) in lost {
+            let exit = Exit {
+                code: 137,
+                signal: 0,
+                reason: "ContainerStatusUnknown".to_owned(),
+                message: "The runtime process lost this container".to_owned(),
+                finished_ms: clock::now().time_of_day_ms,
+            };
+            self.pod_event(&uid, Event::ContainerExited { container, attempt, exit });
+        }
+    }
+
+    /// Takes over what the agent before left, and cleans up what nobody knows.
+    fn adopt(&mut self, containers: &[ContainerStatus]) {
+        let Some(records) = self.to_adopt.take() else { return };
+        let known: BTreeSet<String> = records.iter().map(|r| r.pod.uid.clone()).collect();
+        let sandboxes: BTreeSet<String> =
+            self.network.iter().flat_map(|network| network.pods()).collect();
+        for record in records {
+            let uid = record.pod.uid.clone();
+            let found: Vec<Found> = containers
+                .iter()
+                .filter_map(|status| {
+                    let id = ContainerId::parse(&status.id)?;
+                    (id.uid == uid).then_some((id, status))
+                })
+                .map(|(id, status)| Found {
+                    exit: match &status.state {
+                        ContainerState::Exited(exit) => {
+                            Some(exit_of(&self.node, &record.pod, &id.container, id.attempt, exit))
+                        }
+                        ContainerState::Creating
+                        | ContainerState::Created { .. }
+                        | ContainerState::Running { .. } => None,
+                    },
+                    container: id.container,
+                    attempt: id.attempt,
+                    id: status.id.clone(),
+                })
+                .collect();
+            if let (Some(ip), Some(addresses)) = (record.pod_ip, &mut self.addresses)
+                && !record.pod.host_network
+                && !record.finished
+            {
+                addresses.hold(&uid, ip);
+            }
+            let sandbox = record.pod.host_network || sandboxes.contains(&uid);
+            let pod = record.pod.clone();
+            let (worker, actions) = PodWorker::adopt(record, &found, sandbox, clock::now());
+            tracing::info!(pod = %pod.name, namespace = %pod.namespace, "pod adopted");
+            self.node.desired_mut().pods.insert(uid, pod);
+            self.insert(worker, actions);
+        }
+        let mut strangers: BTreeSet<String> = sandboxes;
+        strangers.extend(
+            containers.iter().filter_map(|status| Some(ContainerId::parse(&status.id)?.uid)),
+        );
+        for folder in [&self.node.config.data_dir, &self.node.config.run_dir] {
+            let Ok(entries) = std::fs::read_dir(folder.join("pods")) else { continue };
+            strangers.extend(
+                entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()),
+            );
+        }
+        for uid in strangers.difference(&known) {
+            let containers: Vec<String> = containers
+                .iter()
+                .filter(|status| ContainerId::parse(&status.id).is_some_and(|id| id.uid == *uid))
+                .map(|status| status.id.clone())
+                .collect();
+            let cleaner = Cleaner::new(Arc::clone(&self.node), self.network.clone(), uid.clone());
+            tokio::spawn(async move {
+                if let Err(error) = cleaner.clean(&containers).await {
+                    tracing::warn!(error, "what is left of an old pod could not be removed");
+                }
+            });
+        }
+    }
+}
+
+/// How a container ended, with its termination message.
+fn exit_of(
+    node: &Node,
+    pod: &Pod,
+    container: &str,
+    attempt: u32,
+    exit: &protocol::Exit,
+) -> Exit {
+    Exit {
+        code: exit.code,
+        signal: exit.signal.unwrap_or(0),
+        reason: exit.reason().to_owned(),
+        message: read_message(node, pod, container, attempt, exit.code),
+        finished_ms: exit.finished_at_us / 1000,
+    }
+}

@@ -1,0 +1,473 @@
+//! Makes, fills and removes the volumes of a pod.
+//!
+//! Which files a ConfigMap or Secret volume has is decided in the core. Secrets and memory
+//! volumes are tmpfs mounts, so nothing of them reaches the card. Updates are atomic, as the
+//! kubelet's: files live in a dated folder, `..data` points at it, and names point into `..data`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use bramble_agent_core::volume::{self, FillVolumeError, VolumeFile};
+use bramble_shared::link::{Data, DataKey, DataKind, Mount, Pod, Volume, VolumeSource};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::durable;
+
+/// Room of a Secret's tmpfs: the largest Secret (1 MiB) twice, since an update needs both.
+const SECRET_BYTES: u64 = 4 << 20;
+
+/// The folders of one pod.
+#[derive(Clone, Debug)]
+pub(crate) struct PodFolders {
+    /// On disk: `emptyDir`s and writable layers.
+    pub(crate) disk: PathBuf,
+    /// On the run directory's tmpfs: everything else.
+    pub(crate) memory: PathBuf,
+}
+
+/// Why a volume cannot be used; the text belongs on the pod.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VolumeError {
+    /// Its content is missing.
+    #[error("MountVolume.SetUp failed for volume \"{volume}\" : {source}")]
+    Fill { volume: String, source: FillVolumeError },
+    /// The system refuses.
+    #[error("MountVolume.SetUp failed for volume \"{volume}\" : {source}")]
+    System { volume: String, source: io::Error },
+    /// A hostPath is not what `type` says.
+    #[error("MountVolume.SetUp failed for volume \"{volume}\" : hostPath type check failed: {path} {why}")]
+    HostPath { volume: String, path: String, why: &'static str },
+    /// A mount names a volume that the pod lacks.
+    #[error("volume \"{volume}\" is not a volume of the pod")]
+    NoVolume { volume: String },
+    /// A subPath leads out of its volume.
+    #[error("failed to prepare subPath \"{path}\" for volume \"{volume}\": {why}")]
+    SubPath { volume: String, path: String, why: String },
+}
+
+impl PodFolders {
+    /// Names the folders without touching them.
+    pub(crate) fn new(data_dir: &Path, run_dir: &Path, uid: &str) -> Self {
+        Self { disk: data_dir.join("pods").join(uid), memory: run_dir.join("pods").join(uid) }
+    }
+
+    fn disk_volume(&self, name: &str) -> PathBuf {
+        self.disk.join("volumes").join(name)
+    }
+
+    fn memory_volume(&self, name: &str) -> PathBuf {
+        self.memory.join("volumes").join(name)
+    }
+
+    /// Where a volume is on the node.
+    pub(crate) fn volume(&self, volume: &Volume) -> PathBuf {
+        match &volume.source {
+            VolumeSource::EmptyDir { memory: false, .. } => self.disk_volume(&volume.name),
+            VolumeSource::EmptyDir { memory: true, .. } | VolumeSource::Data { .. } => {
+                self.memory_volume(&volume.name)
+            }
+            VolumeSource::HostPath { path, .. } => PathBuf::from(path),
+        }
+    }
+}
+
+/// Makes all volumes of a pod; those that are there already are brought up to date.
+///
+/// # Errors
+///
+/// The first that cannot be made, with the kubelet's text.
+pub(crate) fn set_up(
+    folders: &PodFolders,
+    pod: &Pod,
+    data: &BTreeMap<DataKey, Data>,
+) -> Result<(), VolumeError> {
+    for volume in &pod.volumes {
+        set_up_one(folders, pod, volume, data)?;
+    }
+    Ok(())
+}
+
+fn set_up_one(
+    folders: &PodFolders,
+    pod: &Pod,
+    volume: &Volume,
+    data: &BTreeMap<DataKey, Data>,
+) -> Result<(), VolumeError> {
+    let system = |source| VolumeError::System { volume: volume.name.clone(), source };
+    let path = folders.volume(volume);
+    match &volume.source {
+        VolumeSource::EmptyDir { memory, size_limit } => {
+            fs::create_dir_all(&path).map_err(system)?;
+            if *memory {
+                mount_memory(&path, *size_limit).map_err(system)?;
+            }
+            // Anyone in the pod may write, as upstream.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(system)?;
+            give_to_group(&path, pod).map_err(system)
+        }
+        VolumeSource::Data { kind, name, .. } => {
+            let key = DataKey { kind: *kind, namespace: pod.namespace.clone(), name: name.clone() };
+            let files = volume::files(&volume.source, data.get(&key))
+                .map_err(|source| VolumeError::Fill { volume: volume.name.clone(), source })?;
+            fs::create_dir_all(&path).map_err(system)?;
+            if *kind == DataKind::Secret {
+                mount_memory(&path, Some(SECRET_BYTES)).map_err(system)?;
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(system)?;
+            write_atomically(&path, &files, pod).map_err(system)
+        }
+        VolumeSource::HostPath { path, kind } => host_path(&volume.name, path, kind),
+    }
+}
+
+fn mount_memory(path: &Path, size_limit: Option<u64>) -> io::Result<()> {
+    if is_mount(path)? {
+        return Ok(());
+    }
+    let options = match size_limit {
+        Some(bytes) => format!("size={bytes},mode=0777"),
+        None => "mode=0777".to_owned(),
+    };
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))?;
+    Ok(())
+}
+
+/// Whether something is mounted at a path itself.
+fn is_mount(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let parent = path.parent().unwrap_or(path);
+    Ok(fs::metadata(path)?.dev() != fs::metadata(parent)?.dev())
+}
+
+fn give_to_group(path: &Path, pod: &Pod) -> io::Result<()> {
+    let Some(group) = pod.security.fs_group else { return Ok(()) };
+    std::os::unix::fs::lchown(path, None, Some(group))?;
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_dir() {
+        // New files belong to the group, too.
+        let mode = metadata.permissions().mode() | 0o2070;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    } else if metadata.is_file() {
+        let mode = metadata.permissions().mode() | 0o040;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// Replaces a volume's content so that a reader sees all of the old or all of the new.
+fn write_atomically(root: &Path, files: &[VolumeFile], pod: &Pod) -> io::Result<()> {
+    let data = root.join("..data");
+    let current = fs::read_link(&data).ok();
+    if let Some(current) = &current
+        && same_content(&root.join(current), files)
+    {
+        return Ok(());
+    }
+    let number = current
+        .as_ref()
+        .and_then(|name| name.to_str()?.strip_prefix("..")?.parse::<u64>().ok())
+        .unwrap_or(0);
+    let name = format!("..{}", number.saturating_add(1));
+    let fresh = root.join(&name);
+    durable::remove_folder(&fresh)?;
+    fs::create_dir(&fresh)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+    for file in files {
+        let path = fresh.join(&file.path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&path, &file.content)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))?;
+        give_to_group(&path, pod)?;
+    }
+    let pointer = root.join("..data.new");
+    match fs::remove_file(&pointer) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    symlink(&name, &pointer)?;
+    fs::rename(&pointer, &data)?;
+    let mut names: Vec<&str> =
+        files.iter().filter_map(|file| file.path.split('/').next()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for entry in fs::read_dir(root)?.flatten() {
+        let present = entry.file_name();
+        let present = present.to_string_lossy();
+        if !present.starts_with("..") && !names.contains(&present.as_ref()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    for name in names {
+        let link = root.join(name);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new("..data").join(name), &link)?;
+        }
+    }
+    if let Some(old) = current {
+        durable::remove_folder(&root.join(old))?;
+    }
+    Ok(())
+}
+
+fn same_content(root: &Path, files: &[VolumeFile]) -> bool {
+    let same = |file: &VolumeFile| {
+        fs::read(root.join(&file.path)).is_ok_and(|content| content == file.content)
+    };
+    count_files(root) == files.len() && files.iter().all(same)
+}
+
+fn count_files(root: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(root) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| if entry.path().is_dir() { count_files(&entry.path()) } else { 1 })
+        .sum()
+}
+
+fn host_path(volume: &str, path: &str, kind: &str) -> Result<(), VolumeError> {
+    let refuse =
+        |why| Err(VolumeError::HostPath { volume: volume.to_owned(), path: path.to_owned(), why });
+    let system = |source| VolumeError::System { volume: volume.to_owned(), source };
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return refuse("is not an absolute path without '..'");
+    }
+    let found = fs::metadata(path).ok().map(|metadata| metadata.file_type());
+    let is = |test: fn(&fs::FileType) -> bool| found.as_ref().is_some_and(test);
+    match kind {
+        "" => Ok(()),
+        "DirectoryOrCreate" if found.is_none() => {
+            fs::create_dir_all(path).map_err(system)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(system)
+        }
+        "FileOrCreate" if found.is_none() => {
+            fs::write(path, "").map_err(system)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).map_err(system)
+        }
+        "Directory" | "DirectoryOrCreate" if is(fs::FileType::is_dir) => Ok(()),
+        "Directory" | "DirectoryOrCreate" => refuse("is not a directory"),
+        "File" | "FileOrCreate" if is(fs::FileType::is_file) => Ok(()),
+        "File" | "FileOrCreate" => refuse("is not a file"),
+        "Socket" if is(fs::FileType::is_socket) => Ok(()),
+        "Socket" => refuse("is not a socket file"),
+        "CharDevice" if is(fs::FileType::is_char_device) => Ok(()),
+        "CharDevice" => refuse("is not a character device"),
+        "BlockDevice" if is(fs::FileType::is_block_device) => Ok(()),
+        "BlockDevice" => refuse("is not a block device"),
+        _ => refuse("has an unknown type"),
+    }
+}
+
+/// Where on the node a container's mount comes from.
+///
+/// A `subPath` that is not there is made as a folder. It is resolved with all symbolic links and
+/// must end up beneath its volume.
+///
+/// # Errors
+///
+/// When there is no such volume, or the path leads out of it.
+pub(crate) fn mount_source(
+    folders: &PodFolders,
+    pod: &Pod,
+    mount: &Mount,
+) -> Result<PathBuf, VolumeError> {
+    let volume = pod
+        .volumes
+        .iter()
+        .find(|volume| volume.name == mount.volume)
+        .ok_or_else(|| VolumeError::NoVolume { volume: mount.volume.clone() })?;
+    let root = folders.volume(volume);
+    if mount.sub_path.is_empty() {
+        if let VolumeSource::HostPath { kind, path } = &volume.source
+            && kind.is_empty()
+            && !root.exists()
+        {
+            // Without a type a missing hostPath becomes a folder, as container engines do.
+            let source = |source| VolumeError::System { volume: path.clone(), source };
+            fs::create_dir_all(&root).map_err(source)?;
+        }
+        return Ok(root);
+    }
+    let refuse = |why: String| VolumeError::SubPath {
+        volume: volume.name.clone(),
+        path: mount.sub_path.clone(),
+        why,
+    };
+    if mount.sub_path.starts_with('/') || mount.sub_path.split('/').any(|part| part == "..") {
+        return Err(refuse("must be a relative path without '..'".to_owned()));
+    }
+    let root = fs::canonicalize(&root).map_err(|error| refuse(error.to_string()))?;
+    let wanted = root.join(&mount.sub_path);
+    if fs::symlink_metadata(&wanted).is_err() {
+        make_beneath(&root, &mount.sub_path).map_err(|error| refuse(error.to_string()))?;
+    }
+    let real = fs::canonicalize(&wanted).map_err(|error| refuse(error.to_string()))?;
+    match real.starts_with(&root) {
+        true => Ok(real),
+        false => Err(refuse("it leads out of the volume".to_owned())),
+    }
+}
+
+/// Makes a folder beneath `root`, refusing to walk through symbolic links that leave it.
+fn make_beneath(root: &Path, path: &str) -> io::Result<()> {
+    let mut current = root.to_owned();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        current.push(part);
+        match fs::create_dir(&current) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        if !fs::canonicalize(&current)?.starts_with(root) {
+            return Err(io::Error::other("a symbolic link leads out of the volume"));
+        }
+    }
+    Ok(())
+}
+
+/// Takes down all mounts beneath a folder, deepest first, and removes the folder.
+///
+/// # Errors
+///
+/// The first refusal, after everything has been tried.
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
+    let mut first = None;
+    for path in mounts_beneath(folder) {
+        if let Err(error) = umount2(&path, MntFlags::MNT_DETACH) {
+            first.get_or_insert_with(|| io::Error::from(error));
+        }
+    }
+    // Nothing is removed through a mount that stayed: it may be a user's disk.
+    if mounts_beneath(folder).is_empty()
+        && let Err(error) = durable::remove_folder(folder)
+    {
+        first.get_or_insert(error);
+    }
+    first.map_or(Ok(()), Err)
+}
+
+fn mounts_beneath(folder: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut found: Vec<PathBuf> = text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(|path| PathBuf::from(path.replace("\\040", " ")))
+        .filter(|path| path.starts_with(folder) && path != folder)
+        .collect();
+    found.sort();
+    found.reverse();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bramble_agent_core::pod_worker::example::pod;
+
+    fn folders(base: &Path) -> PodFolders {
+        PodFolders::new(&base.join("data"), &base.join("run"), "u1")
+    }
+
+    fn settings(entries: &[(&str, &str)]) -> BTreeMap<DataKey, Data> {
+        let key = DataKey {
+            kind: DataKind::ConfigMap,
+            namespace: "default".to_owned(),
+            name: "settings".to_owned(),
+        };
+        let entries =
+            entries.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
+        let data = Data { key: key.clone(), revision: 1, secret_type: String::new(), entries };
+        [(key, data)].into()
+    }
+
+    fn config_pod() -> Pod {
+        let mut pod = pod();
+        pod.volumes = vec![Volume {
+            name: "cfg".to_owned(),
+            source: VolumeSource::Data {
+                kind: DataKind::ConfigMap,
+                name: "settings".to_owned(),
+                optional: false,
+                mode: 0o640,
+                items: vec![],
+            },
+        }];
+        pod
+    }
+
+    #[test]
+    fn config_map_volume_is_replaced_at_once_and_old_names_go() {
+        let base = tempfile::tempdir().unwrap();
+        let (folders, pod) = (folders(base.path()), config_pod());
+        set_up(&folders, &pod, &settings(&[("a", "1"), ("b", "2")])).unwrap();
+        let root = folders.volume(&pod.volumes[0]);
+        assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "1");
+        let first = fs::read_link(root.join("..data")).unwrap();
+        set_up(&folders, &pod, &settings(&[("a", "1"), ("b", "2")])).unwrap();
+        assert_eq!(fs::read_link(root.join("..data")).unwrap(), first, "nothing has changed");
+        set_up(&folders, &pod, &settings(&[("a", "3"), ("c", "4")])).unwrap();
+        assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "3");
+        assert_eq!(fs::read_to_string(root.join("c")).unwrap(), "4");
+        assert!(fs::symlink_metadata(root.join("b")).is_err());
+        assert!(!root.join(first).exists(), "the old folder is gone");
+        let mode = fs::metadata(root.join("a")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+
+    #[test]
+    fn missing_config_map_is_told_as_upstream() {
+        let base = tempfile::tempdir().unwrap();
+        let error = set_up(&folders(base.path()), &config_pod(), &BTreeMap::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "MountVolume.SetUp failed for volume \"cfg\" : configmap \"settings\" not found"
+        );
+    }
+
+    #[test]
+    fn sub_paths_stay_beneath_their_volume() {
+        let base = tempfile::tempdir().unwrap();
+        let folders = folders(base.path());
+        let mut pod = pod();
+        pod.volumes = vec![Volume {
+            name: "scratch".to_owned(),
+            source: VolumeSource::EmptyDir { memory: false, size_limit: None },
+        }];
+        set_up(&folders, &pod, &BTreeMap::new()).unwrap();
+        let root = folders.volume(&pod.volumes[0]);
+        symlink("/etc", root.join("out")).unwrap();
+        let source = |sub_path: &str| {
+            let mount = Mount {
+                volume: "scratch".to_owned(),
+                path: "/x".to_owned(),
+                sub_path: sub_path.to_owned(),
+                read_only: false,
+            };
+            mount_source(&folders, &pod, &mount)
+        };
+        assert!(source("deep/er").unwrap().is_dir());
+        assert!(source("out").is_err());
+        assert!(source("out/new").is_err());
+        assert!(source("../x").is_err());
+        assert!(!Path::new("/etc/new").exists());
+        remove(&folders.disk).unwrap();
+        assert!(!folders.disk.exists());
+        assert!(Path::new("/etc/passwd").exists());
+    }
+
+    #[test]
+    fn host_paths_are_what_their_type_says() {
+        let base = tempfile::tempdir().unwrap();
+        let path = |name: &str| base.path().join(name).to_string_lossy().into_owned();
+        assert!(host_path("v", &path("new"), "DirectoryOrCreate").is_ok());
+        assert!(host_path("v", &path("new"), "Directory").is_ok());
+        let error = host_path("v", &path("new"), "File").unwrap_err();
+        assert!(error.to_string().contains("hostPath type check failed"), "{error}");
+        assert!(host_path("v", &path("none"), "Directory").is_err());
+        assert!(host_path("v", "relative", "").is_err());
+    }
+}
