@@ -1,0 +1,73 @@
+//! What the commands do, one file each.
+
+mod apply;
+mod cluster_info;
+mod cordon;
+mod delete;
+mod describe;
+mod drain;
+mod get;
+mod logs;
+mod run;
+mod scale;
+mod version;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::command::{ClientCommand, GetArgs, NodeCommand};
+use crate::error::CliError;
+use crate::output::Format;
+use crate::session::Session;
+
+/// Runs one command.
+pub(crate) async fn run(
+    command: ClientCommand,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<ExitCode, CliError> {
+    match command {
+        ClientCommand::Run(args) => run::run(&args, out, err).await?,
+        ClientCommand::Get(args) => {
+            get::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Describe(args) => {
+            describe::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Apply(args) => {
+            apply::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Delete(args) => {
+            delete::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Logs(args) => {
+            logs::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Scale(args) => {
+            scale::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Cordon(args) => {
+            cordon::run(&args, true, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Uncordon(args) => {
+            cordon::run(&args, false, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Drain(args) => {
+            drain::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::ClusterInfo(args) => {
+            cluster_info::run(&mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Version(args) => version::run(&args, out, err).await?,
+        ClientCommand::Node(NodeCommand::List(args)) => {
+            let get = GetArgs {
+                what: vec!["nodes".to_owned()],
+                output: Some(Format::Wide),
+                selectors: args.selectors,
+                ..GetArgs::default()
+            };
+            get::run(&get, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
