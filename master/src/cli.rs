@@ -1,0 +1,140 @@
+//! Command line of `bramble`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use bramble_cli::ClientCommand;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::StoreKind;
+
+/// Kubernetes for Raspberry Pis.
+#[derive(Debug, Parser)]
+#[command(name = "bramble", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What `bramble` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the master.
+    Server(ServerFlags),
+    /// Make, list and delete the tokens with which boards join (on the master's device).
+    Token(TokenArgs),
+    /// Work with the objects of a cluster.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// Flags of `bramble server`; each overrides the key of the same name in the file.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ServerFlags {
+    /// Configuration file [default: /etc/bramble/server.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of everything that must survive [default: /var/lib/bramble].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// TCP address of the API and the node link [default: 0.0.0.0:6443].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// UDP port of heartbeats [default: the port of --listen].
+    #[arg(long, value_name = "PORT")]
+    pub(crate) heartbeat_port: Option<u16>,
+    /// Address by which clients and nodes reach this master [default: the one of this machine].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) advertise_address: Option<Ipv4Addr>,
+    /// Addresses of pods [default: 10.42.0.0/16].
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) cluster_range: Option<String>,
+    /// Addresses of Services [default: 10.43.0.0/16].
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) service_range: Option<String>,
+    /// Ports that Services may have on every node [default: 30000-32767].
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) node_port_range: Option<String>,
+    /// Where objects are kept [default: redb].
+    #[arg(long, value_enum)]
+    pub(crate) store: Option<StoreKind>,
+    /// More to log: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: Option<tracing::Level>,
+}
+
+/// Arguments of `bramble token`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// Configuration file of the master, for its data folder and port.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder of the master.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// TCP address of the master.
+    #[arg(long, value_name = "ADDRESS:PORT", global = true)]
+    pub(crate) listen: Option<SocketAddr>,
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+/// What `bramble token` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it.
+    Create {
+        /// How long it can be used: 30m, 1h, 7d.
+        #[arg(long, default_value = "1h", value_parser = parse_duration_s)]
+        ttl: u64,
+        /// How many boards may use it.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        uses: u32,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// List tokens.
+    List,
+    /// Delete a token.
+    Delete {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Reads a duration like `90s`, `30m`, `1h` or `7d`, in seconds.
+fn parse_duration_s(text: &str) -> Result<u64, String> {
+    let problem = || format!("`{text}` is no duration like 90s, 30m, 1h or 7d");
+    let unit = text.chars().next_back().ok_or_else(problem)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(problem()),
+    };
+    let count: u64 = text.trim_end_matches(unit).parse().map_err(|_| problem())?;
+    count.checked_mul(seconds).filter(|&total| total > 0).ok_or_else(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::{Cli, parse_duration_s};
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(parse_duration_s("90s"), Ok(90));
+        assert_eq!(parse_duration_s("2d"), Ok(172_800));
+        for bad in ["", "1", "0h", "-1h", "1w", "h"] {
+            assert!(parse_duration_s(bad).is_err(), "{bad}");
+        }
+    }
+}

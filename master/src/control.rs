@@ -1,0 +1,343 @@
+//! The control loop: watches the store, decides with the pure cores, carries out what they want.
+//!
+//! Level-based: every run looks at everything, and what could not be done now is decided again by
+//! the next run. Two kinds of runs: the scheduler's, which counts what it decided as done and so
+//! may run while its bindings are still being stored, and the controllers', which wait until they
+//! see their own writes, lest they do things twice.
+
+pub(crate) mod events;
+mod execute;
+mod feed;
+#[cfg(test)]
+mod field_tests;
+mod node_leases;
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bramble_master_core::action::Action;
+use bramble_master_core::controllers::{
+    Outcome, deployment, endpoint_slice, garbage, namespaces, node_lifecycle, replica_set,
+};
+use bramble_master_core::scheduler::Scheduler;
+use bramble_master_core::view::resource::Resource;
+use bramble_master_core::view::timestamp::Timestamp;
+use bramble_shared::ids::NodeId;
+use bramble_shared::lease::LeaseProfile;
+use bramble_store::{Revision, StoreError};
+use embassy_time::{Duration, Timer};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::config::Config;
+use crate::heartbeat::{Heartbeats, StartHeartbeatsError};
+use crate::link::{ClusterFacts, NODE_ID_ANNOTATION, NodeLink};
+use crate::objects::Objects;
+use crate::pki::Identity;
+use crate::telemetry::Chain;
+use crate::token::Tokens;
+use events::EventRecorder;
+use execute::Executor;
+use feed::Feed;
+
+/// Pause after a run, so that a burst of changes is decided on together.
+const COALESCE: Duration = Duration::from_millis(2);
+/// Shortest wait for a deadline, lest one in the past makes us spin.
+const WAKE_MIN: Duration = Duration::from_millis(20);
+/// Longest wait for the next run of the controllers, whatever they say.
+const IDLE: Duration = Duration::from_secs(30);
+/// Time between two looks for events that are too old.
+const EXPIRE_EVENTS: Duration = Duration::from_secs(60);
+/// Pause before the store is read again after its watch failed.
+const RETRY: Duration = Duration::from_millis(200);
+/// Where cluster DNS answers, counted from the start of the Service range.
+const DNS_HOST: u32 = 10;
+/// Domain of cluster DNS.
+const DOMAIN: &str = "cluster.local";
+
+/// Why the control loop could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartControlError {
+    /// The UDP port could not be had.
+    #[error("could not listen for heartbeats on {address}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    /// Heartbeats could not be started.
+    #[error("could not start heartbeats")]
+    Heartbeats(#[from] StartHeartbeatsError),
+}
+
+/// The running parts.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// The node link, to be given to the API server.
+    pub(crate) nodes: Arc<NodeLink>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Control {
+    /// Ends all tasks. Nothing is lost: a later start decides on what it finds.
+    pub(crate) fn stop(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts heartbeats, node link and control loop.
+///
+/// # Errors
+///
+/// When the UDP port is taken, the term cannot be stored, or the lease would be unsafe.
+pub(crate) async fn start(
+    config: &Config,
+    objects: &Objects,
+    identity: &Arc<Identity>,
+    tokens: &Arc<Tokens>,
+) -> Result<Control, StartControlError> {
+    bramble_clock::install();
+    let address = SocketAddr::new(config.listen.ip(), config.heartbeat_port);
+    let listen = |source| StartControlError::Listen { address, source };
+    let socket = UdpSocket::bind(address).await.map_err(listen)?;
+    let heartbeat_port = socket.local_addr().map_err(listen)?.port();
+    let (heartbeats, listening) =
+        Heartbeats::start(socket, objects.store().as_ref(), LeaseProfile::FAST).await?;
+    let events = Arc::new(EventRecorder::new(objects.clone()));
+    let service_base = config.service_range.network.to_bits();
+    let facts = ClusterFacts {
+        cluster_range: config.cluster_range,
+        service_range: config.service_range,
+        dns: (service_base + DNS_HOST).into(),
+        domain: DOMAIN.to_owned(),
+        heartbeat_port,
+        master_address: config.advertise_address,
+    };
+    let nodes = Arc::new(NodeLink::new(
+        Arc::clone(identity),
+        Arc::clone(tokens),
+        objects.clone(),
+        Arc::clone(&events),
+        Arc::clone(&heartbeats),
+        facts,
+    ));
+    let control = ControlLoop {
+        objects: objects.clone(),
+        executor: Executor::new(objects.clone(), Arc::clone(&events)),
+        heartbeats: Arc::clone(&heartbeats),
+        nodes: Arc::clone(&nodes),
+        scheduler: Scheduler::new(),
+        numbers: BTreeMap::new(),
+    };
+    let mut tasks = Vec::from(listening);
+    tasks.push(tokio::spawn(control.run()));
+    tasks.push(tokio::spawn(node_leases::run(objects.clone(), heartbeats)));
+    tasks.push(tokio::spawn(async move {
+        loop {
+            Timer::after(EXPIRE_EVENTS).await;
+            events.expire().await;
+        }
+    }));
+    Ok(Control { nodes, tasks })
+}
+
+#[derive(Debug)]
+struct ControlLoop {
+    objects: Objects,
+    executor: Executor,
+    heartbeats: Arc<Heartbeats>,
+    nodes: Arc<NodeLink>,
+    scheduler: Scheduler,
+    /// Numbers of the nodes that membership knows, by name.
+    numbers: BTreeMap<Arc<str>, NodeId>,
+}
+
+/// What ended, of what was being carried out.
+#[derive(Debug)]
+enum Done {
+    /// A binding failed: the pod (by uid) is not where the scheduler thinks.
+    NotBound(Arc<str>),
+    /// The controllers' actions are done; all their writes have at most this revision.
+    Controllers(Revision),
+}
+
+impl ControlLoop {
+    async fn run(mut self) {
+        let mut feed = Feed::new(Arc::clone(self.nodes.desired()));
+        loop {
+            let error = match self.run_watch(&mut feed).await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            if let StoreError::Stopped { .. } = error {
+                tracing::error!(error = %Chain(&error), "the control loop ends with the store");
+                return;
+            }
+            tracing::warn!(error = %Chain(&error), "watch ended, reading everything again");
+            Timer::after(RETRY).await;
+        }
+    }
+
+    /// Reads everything, then follows changes until the watch fails.
+    async fn run_watch(&mut self, feed: &mut Feed) -> Result<std::convert::Infallible, StoreError> {
+        let mut watch = feed.list(self.objects.store().as_ref()).await?;
+        self.scheduler.rebuild(feed.snapshot());
+        self.follow_nodes(feed);
+        let (done_in, mut done) = mpsc::unbounded_channel();
+        let mut schedule = true;
+        let mut control = true;
+        // Until then the controllers would not see what they have done.
+        let mut controlling = false;
+        let mut barrier: Revision = 0;
+        let mut wake_at: Option<Timestamp> = None;
+        loop {
+            if schedule {
+                schedule = false;
+                self.schedule(feed, &done_in);
+            }
+            if control && !controlling && feed.revision() >= barrier {
+                control = false;
+                wake_at = self.control(feed, &done_in, &mut controlling);
+            }
+            let wait = async {
+                match wake_at.filter(|_| !control) {
+                    Some(at) => Timer::after(until(at)).await,
+                    None if control => pending().await,
+                    None => Timer::after(IDLE).await,
+                }
+            };
+            tokio::select! {
+                batch = watch.next() => {
+                    let mut nodes_changed = feed.apply(&batch?, &mut self.scheduler);
+                    // What else is there already belongs to the same run.
+                    let _ = embassy_time::with_timeout(COALESCE, async {
+                        while feed.changed() {
+                            match watch.next().await {
+                                Ok(batch) => {
+                                    nodes_changed |= feed.apply(&batch, &mut self.scheduler);
+                                }
+                                // The next turn meets the error again.
+                                Err(_) => break,
+                            }
+                        }
+                    })
+                    .await;
+                    if nodes_changed {
+                        self.follow_nodes(feed);
+                    }
+                    if feed.take_changed() {
+                        schedule = true;
+                        control = true;
+                    }
+                }
+                () = self.heartbeats.changed() => {
+                    schedule = true;
+                    control = true;
+                }
+                Some(done) = done.recv() => match done {
+                    Done::NotBound(uid) => {
+                        self.scheduler.forget(&uid);
+                        schedule = true;
+                    }
+                    Done::Controllers(revision) => {
+                        controlling = false;
+                        barrier = revision;
+                    }
+                },
+                () = wait => control = true,
+            }
+        }
+    }
+
+    fn schedule(&mut self, feed: &Feed, done: &mpsc::UnboundedSender<Done>) {
+        let actions = self.scheduler.reconcile(feed.snapshot(), now());
+        if actions.is_empty() {
+            return;
+        }
+        let (executor, done) = (self.executor.clone(), done.clone());
+        tokio::spawn(async move {
+            for failed in executor.execute(actions).await {
+                if let Action::Bind { target, .. } = failed {
+                    // The loop may have ended.
+                    let _ = done.send(Done::NotBound(target.uid));
+                }
+            }
+        });
+    }
+
+    /// Runs all controllers and has their actions carried out; returns when to run again.
+    fn control(
+        &self,
+        feed: &Feed,
+        done: &mpsc::UnboundedSender<Done>,
+        controlling: &mut bool,
+    ) -> Option<Timestamp> {
+        let (snapshot, now) = (feed.snapshot(), now());
+        let contacts = self.heartbeats.contacts();
+        let mut outcome = Outcome::default();
+        // What moves traffic comes first.
+        outcome.merge(endpoint_slice::reconcile(snapshot, &contacts));
+        outcome.merge(node_lifecycle::reconcile(snapshot, &contacts, now));
+        outcome.merge(replica_set::reconcile(snapshot, now));
+        outcome.merge(deployment::reconcile(snapshot, now));
+        outcome.merge(namespaces::reconcile(snapshot, now));
+        outcome.merge(garbage::reconcile(snapshot));
+        if outcome.actions.is_empty() {
+            return outcome.next_deadline;
+        }
+        *controlling = true;
+        let (executor, done, objects) = (self.executor.clone(), done.clone(), self.objects.clone());
+        tokio::spawn(async move {
+            executor.execute(outcome.actions).await;
+            // The loop may have ended.
+            let _ = done.send(Done::Controllers(objects.revision()));
+        });
+        outcome.next_deadline
+    }
+
+    /// Tells membership which nodes there are.
+    fn follow_nodes(&mut self, feed: &Feed) {
+        let mut present = BTreeMap::new();
+        for node in feed.snapshot().nodes().values() {
+            let number = node.meta.annotations.get(NODE_ID_ANNOTATION);
+            if let Some(number) = number.and_then(|number| number.parse().ok()) {
+                present.insert(Arc::clone(&node.meta.name), NodeId(number));
+            }
+        }
+        for (name, id) in &self.numbers {
+            if present.get(name) != Some(id) {
+                self.heartbeats.remove_node(*id);
+                self.nodes.disconnect(name);
+            }
+        }
+        for (name, id) in &present {
+            self.heartbeats.ensure_node(*id, name);
+        }
+        self.numbers = present;
+    }
+}
+
+/// The resources whose changes concern no controller.
+fn is_noise(resource: &Resource) -> bool {
+    matches!(
+        (&*resource.group, &*resource.plural),
+        ("" | "events.k8s.io", "events") | ("coordination.k8s.io", "leases")
+    )
+}
+
+fn now() -> Timestamp {
+    Timestamp(i64::try_from(clock::time_of_day_ms()).unwrap_or(i64::MAX))
+}
+
+fn until(at: Timestamp) -> Duration {
+    let ms = u64::try_from(at.0.saturating_sub(now().0)).unwrap_or(0);
+    Duration::from_millis(ms).clamp(WAKE_MIN, IDLE)
+}

@@ -1,0 +1,345 @@
+//! Carries out what the cores want, through the object service.
+//!
+//! Actions on one object are done in order, those on different objects at the same time. What
+//! does not fit any more is dropped: the next run decides again. Decides nothing itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bramble_api::{Resource, Status, patch};
+use bramble_master_core::action::{Action, EventKind, Propagation, Target};
+use bramble_master_core::view::condition::Condition;
+use bramble_master_core::view::resource;
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::{Value, json};
+
+use super::events::{EventRecorder, Involved, Occurrence};
+use crate::objects::{self, DeleteOptions, Objects, Part, WriteOptions};
+
+/// Writes at a time: enough to fill a group commit, and bounded.
+const CONCURRENT_MAX: usize = 128;
+
+/// Carries out actions; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Executor {
+    objects: Objects,
+    events: Arc<EventRecorder>,
+}
+
+impl Executor {
+    /// Writes through `objects`.
+    pub(super) const fn new(objects: Objects, events: Arc<EventRecorder>) -> Self {
+        Self { objects, events }
+    }
+
+    /// Carries out actions and returns those that failed. After a failure the rest of that
+    /// object's actions is not tried.
+    pub(super) async fn execute(&self, actions: Vec<Action>) -> Vec<Action> {
+        let mut groups: BTreeMap<Option<Target>, Vec<Action>> = BTreeMap::new();
+        let mut single = Vec::new();
+        for action in actions {
+            match action.target() {
+                Some(target) => groups.entry(Some(target.clone())).or_default().push(action),
+                None => single.push(vec![action]),
+            }
+        }
+        single.extend(groups.into_values());
+        stream::iter(single)
+            .map(|group| self.execute_group(group))
+            .buffer_unordered(CONCURRENT_MAX)
+            .filter_map(std::future::ready)
+            .collect()
+            .await
+    }
+
+    async fn execute_group(&self, group: Vec<Action>) -> Option<Action> {
+        for action in group {
+            let Err(status) = self.act(&action).await else { continue };
+            let object =
+                action.target().map(|target| format!("{}/{}", target.resource, target.name));
+            if matches!(status.code, 404 | 409) {
+                tracing::debug!(object, %status, "action no longer fits");
+            } else {
+                tracing::warn!(object, %status, "action failed");
+            }
+            return Some(action);
+        }
+        None
+    }
+
+    async fn act(&self, action: &Action) -> Result<(), Status> {
+        match action {
+            Action::Create { resource, namespace, object } => {
+                let (resource, options) = (row(resource)?, WriteOptions::default());
+                let created = self.objects.create(resource, namespace, object.clone(), &options);
+                created.await.map(|_| ())
+            }
+            Action::Update { target, patch } => {
+                let merge = |object: &mut Value| patch::merge::apply(object, patch);
+                self.modify(target, Part::Main, merge).await
+            }
+            Action::UpdateStatus { target, patch } => {
+                let merge = |object: &mut Value| patch::merge::apply(object, patch);
+                self.modify(target, Part::Status, merge).await
+            }
+            Action::SetConditions { target, conditions } => {
+                self.modify(target, Part::Status, |object| merge_conditions(object, conditions))
+                    .await
+            }
+            Action::Delete { target, grace_seconds, propagation } => {
+                self.delete(target, *grace_seconds, *propagation).await
+            }
+            Action::Evict { target, reason, message, .. } => {
+                self.evict(target, reason, message).await
+            }
+            Action::Bind { target, node, .. } => {
+                let options = WriteOptions::default();
+                let (namespace, name) = (&*target.namespace, &*target.name);
+                self.objects.bind(namespace, name, Some(&target.uid), node, &options).await
+            }
+            Action::Event { involved, involved_kind, kind, reason, message, component } => {
+                let resource = row(&involved.resource)?;
+                let occurrence = Occurrence {
+                    involved: Involved {
+                        api_version: resource.api_version(),
+                        kind: (*involved_kind).to_owned(),
+                        namespace: involved.namespace.to_string(),
+                        name: involved.name.to_string(),
+                        uid: involved.uid.to_string(),
+                        field_path: String::new(),
+                    },
+                    warning: *kind == EventKind::Warning,
+                    reason: (*reason).to_owned(),
+                    message: message.clone(),
+                    component: (*component).to_owned(),
+                    host: String::new(),
+                };
+                self.events.record(occurrence).await;
+                Ok(())
+            }
+            Action::SetNodeTaints { target, taints } => {
+                let taints = to_value(taints)?;
+                self.modify(target, Part::Main, |node| set(node, "spec", "taints", &taints)).await
+            }
+            Action::ReplaceEndpointSlice { target, namespace, slice } => {
+                self.replace_slice(target.as_ref(), namespace, to_value(slice)?).await
+            }
+            Action::RemoveFinalizer { target, finalizer } => {
+                let change = |object: &mut Value| remove_finalizer(object, "metadata", finalizer);
+                self.modify(target, Part::Main, change).await
+            }
+            Action::FinalizeNamespace { target, finalizer } => {
+                self.finalize_namespace(target, finalizer).await
+            }
+            Action::SetOwnerReferences { target, owner_references } => {
+                let owners = to_value(owner_references)?;
+                let change =
+                    |object: &mut Value| set(object, "metadata", "ownerReferences", &owners);
+                self.modify(target, Part::Main, change).await
+            }
+        }
+    }
+
+    /// Changes an object if it still is as it was when the decision was taken.
+    async fn modify(
+        &self,
+        target: &Target,
+        part: Part,
+        change: impl Fn(&mut Value) + Send + Sync,
+    ) -> Result<(), Status> {
+        let resource = row(&target.resource)?;
+        let checked = |object: &mut Value| {
+            check_version(resource, target, object)?;
+            change(object);
+            Ok(())
+        };
+        let (namespace, name) = (&*target.namespace, &*target.name);
+        let options = WriteOptions::default();
+        self.objects.modify(resource, namespace, name, part, &options, &checked).await.map(|_| ())
+    }
+
+    async fn delete(
+        &self,
+        target: &Target,
+        grace_period_s: Option<i64>,
+        propagation: Option<Propagation>,
+    ) -> Result<(), Status> {
+        let options = DeleteOptions {
+            grace_period_s,
+            uid: Some(target.uid.to_string()),
+            resource_version: Some(target.resource_version.to_string()),
+            propagation: propagation.map(|propagation| match propagation {
+                Propagation::Background => objects::Propagation::Background,
+                Propagation::Foreground => objects::Propagation::Foreground,
+                Propagation::Orphan => objects::Propagation::Orphan,
+            }),
+            dry_run: false,
+        };
+        let resource = row(&target.resource)?;
+        self.objects.delete(resource, &target.namespace, &target.name, &options).await.map(|_| ())
+    }
+
+    /// Says why, then deletes: the condition outlives the pod's own report.
+    async fn evict(&self, target: &Target, reason: &str, message: &str) -> Result<(), Status> {
+        let condition = json!({
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": crate::clock::timestamp(),
+        });
+        self.modify(target, Part::Status, |pod| merge_condition(pod, &condition)).await?;
+        let options =
+            DeleteOptions { uid: Some(target.uid.to_string()), ..DeleteOptions::default() };
+        let pods = row(&target.resource)?;
+        self.objects.delete(pods, &target.namespace, &target.name, &options).await.map(|_| ())
+    }
+
+    async fn replace_slice(
+        &self,
+        target: Option<&Target>,
+        namespace: &str,
+        slice: Value,
+    ) -> Result<(), Status> {
+        let Some(target) = target else {
+            let slices = Objects::resource("discovery.k8s.io", "endpointslices");
+            let options = WriteOptions::default();
+            return self.objects.create(slices, namespace, slice, &options).await.map(|_| ());
+        };
+        let change = |object: &mut Value| {
+            for (parent, field) in [("metadata", "labels"), ("metadata", "ownerReferences")] {
+                let value = slice.get(parent).and_then(|parent| parent.get(field));
+                set(object, parent, field, value.unwrap_or(&Value::Null));
+            }
+            for field in ["endpoints", "ports", "addressType"] {
+                if let (Some(object), Some(value)) = (object.as_object_mut(), slice.get(field)) {
+                    object.insert(field.to_owned(), value.clone());
+                }
+            }
+        };
+        self.modify(target, Part::Main, change).await
+    }
+
+    async fn finalize_namespace(&self, target: &Target, finalizer: &str) -> Result<(), Status> {
+        let resource = row(&target.resource)?;
+        let mut namespace = self.objects.get(resource, "", &target.name).await?;
+        check_version(resource, target, &namespace)?;
+        remove_finalizer(&mut namespace, "spec", finalizer);
+        let left = namespace.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
+        let options = WriteOptions::default();
+        self.objects.finalize_namespace(&target.name, &left, &options).await.map(|_| ())
+    }
+}
+
+/// The registry's row of a resource; objects of unknown ones are left alone.
+fn row(resource: &resource::Resource) -> Result<&'static Resource, Status> {
+    let wanted =
+        |row: &&&'static Resource| row.group == resource.group && row.plural == resource.plural;
+    bramble_api::registry::all().iter().find(wanted).copied().ok_or_else(Status::not_found_path)
+}
+
+fn check_version(resource: &Resource, target: &Target, object: &Value) -> Result<(), Status> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let same = text("/metadata/uid") == Some(&*target.uid)
+        && text("/metadata/resourceVersion").and_then(|text| text.parse().ok())
+            == Some(target.resource_version);
+    if same { Ok(()) } else { Err(Status::conflict_modified(resource, &target.name)) }
+}
+
+fn to_value(value: &impl serde::Serialize) -> Result<Value, Status> {
+    serde_json::to_value(value).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// Sets `parent.field`; null and the empty list remove it.
+fn set(object: &mut Value, parent: &str, field: &str, value: &Value) {
+    let Some(object) = object.as_object_mut() else { return };
+    let parent = object.entry(parent).or_insert_with(|| json!({}));
+    let Some(parent) = parent.as_object_mut() else { return };
+    if value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
+        parent.remove(field);
+    } else {
+        parent.insert(field.to_owned(), value.clone());
+    }
+}
+
+fn remove_finalizer(object: &mut Value, parent: &str, finalizer: &str) {
+    let list = object.get_mut(parent).and_then(|parent| parent.get_mut("finalizers"));
+    let Some(list) = list.and_then(Value::as_array_mut) else { return };
+    list.retain(|present| present != finalizer);
+    if list.is_empty() {
+        set(object, parent, "finalizers", &Value::Null);
+    }
+}
+
+fn merge_conditions(object: &mut Value, conditions: &[Condition]) {
+    for condition in conditions {
+        // A condition always is an object of plain fields.
+        if let Ok(condition) = serde_json::to_value(condition) {
+            merge_condition(object, &condition);
+        }
+    }
+}
+
+/// Lays a condition over the present one of its type, or appends it.
+fn merge_condition(object: &mut Value, condition: &Value) {
+    let Some(object) = object.as_object_mut() else { return };
+    let status = object.entry("status").or_insert_with(|| json!({}));
+    let Some(status) = status.as_object_mut() else { return };
+    let list = status.entry("conditions").or_insert_with(|| json!([]));
+    if list.is_null() {
+        *list = json!([]);
+    }
+    let Some(list) = list.as_array_mut() else { return };
+    let present = list.iter_mut().find(|present| present.get("type") == condition.get("type"));
+    match present.map(Value::as_object_mut) {
+        Some(Some(present)) => {
+            // A reason that is not given any more must not stay.
+            present.remove("reason");
+            present.remove("message");
+            present.extend(
+                condition.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())),
+            );
+        }
+        Some(None) => {}
+        None => list.push(condition.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_merged_by_type() {
+        let mut object = json!({"status": {"conditions": [
+            {"type": "Ready", "status": "True", "reason": "Old", "lastHeartbeatTime": "x"},
+            {"type": "Other", "status": "True"},
+        ]}});
+        merge_condition(&mut object, &json!({"type": "Ready", "status": "Unknown"}));
+        merge_condition(&mut object, &json!({"type": "New", "status": "True"}));
+        assert_eq!(
+            object["status"]["conditions"],
+            json!([
+                {"type": "Ready", "status": "Unknown", "lastHeartbeatTime": "x"},
+                {"type": "Other", "status": "True"},
+                {"type": "New", "status": "True"},
+            ])
+        );
+    }
+
+    #[test]
+    fn the_last_finalizer_takes_the_list_with_it() {
+        let mut object = json!({"metadata": {"finalizers": ["a", "b"]}});
+        remove_finalizer(&mut object, "metadata", "a");
+        assert_eq!(object, json!({"metadata": {"finalizers": ["b"]}}));
+        remove_finalizer(&mut object, "metadata", "b");
+        assert_eq!(object, json!({"metadata": {}}));
+    }
+
+    #[test]
+    fn an_empty_list_removes_its_field() {
+        let mut node = json!({"spec": {"taints": [1]}});
+        set(&mut node, "spec", "taints", &json!([]));
+        assert_eq!(node, json!({"spec": {}}));
+    }
+}

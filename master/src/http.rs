@@ -1,0 +1,208 @@
+//! The API server's HTTP side: one TLS port for clients and nodes.
+//!
+//! Finds out who asks and what for, and hands over to one handler per verb. Knows nothing of how
+//! objects are stored; that is the object service's.
+
+mod accept;
+mod access;
+mod body;
+mod discovery;
+mod listener;
+mod logs;
+mod metrics;
+mod path;
+mod query;
+mod read;
+mod remove;
+mod response;
+mod review;
+mod scale;
+mod subresource;
+mod tls;
+mod token_api;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use bramble_api::{Resource, Status, registry};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::json;
+
+use crate::node_port::NodePort;
+use crate::objects::Objects;
+use crate::token::Tokens;
+use access::User;
+use metrics::Metrics;
+use path::{ResourcePath, Route};
+use query::Query;
+use response::Body;
+
+pub(crate) use listener::serve;
+pub(crate) use tls::{TlsError, server_config};
+pub(crate) use token_api::{CreateTokenRequest, CreatedToken, PATH as TOKEN_PATH, TokenList};
+
+/// Version of Kubernetes whose API this is, with our own as build metadata.
+pub(crate) const GIT_VERSION: &str = concat!(
+    "v1.36.2+bramble.",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    ".",
+    env!("CARGO_PKG_VERSION_MINOR")
+);
+
+/// What the handlers work with.
+pub(crate) struct Api {
+    /// The object service.
+    pub(crate) objects: Objects,
+    /// Join tokens.
+    pub(crate) tokens: Arc<Tokens>,
+    /// The way to the nodes.
+    pub(crate) nodes: Arc<dyn NodePort>,
+    /// Address and port that clients reach us by.
+    pub(crate) advertised: String,
+    /// Becomes true when the process is to end.
+    pub(crate) stopping: tokio::sync::watch::Receiver<bool>,
+    metrics: Metrics,
+}
+
+impl Api {
+    /// Puts the parts together.
+    pub(crate) fn new(
+        objects: Objects,
+        tokens: Arc<Tokens>,
+        nodes: Arc<dyn NodePort>,
+        advertised: String,
+        stopping: tokio::sync::watch::Receiver<bool>,
+    ) -> Self {
+        Self { objects, tokens, nodes, advertised, stopping, metrics: Metrics::default() }
+    }
+}
+
+/// One request about objects, with its body still to be read.
+struct Call<'a> {
+    api: &'a Arc<Api>,
+    resource: &'static Resource,
+    /// Empty: cluster scope, or all namespaces.
+    namespace: &'a str,
+    /// Empty: the collection.
+    name: &'a str,
+    query: &'a Query,
+    headers: &'a HeaderMap,
+}
+
+/// Answers one request; never fails, errors are answers.
+async fn handle(api: Arc<Api>, user: User, request: Request<Incoming>) -> Response<Body> {
+    let method = request.method().clone();
+    let answer = match dispatch(&api, &user, request).await {
+        Ok(response) => response,
+        Err(status) => response::status(&status),
+    };
+    api.metrics.count(&method, answer.status());
+    answer
+}
+
+async fn dispatch(
+    api: &Arc<Api>,
+    user: &User,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Status> {
+    let route = Route::parse(request.uri().path())
+        .map_err(|status| if user.name.is_empty() { Status::unauthorized() } else { status })?;
+    access::check(user, request.method(), &route)?;
+    let query = Query::parse(request.uri().query().unwrap_or(""))?;
+    let reading = request.method() == Method::GET;
+    match route {
+        Route::Health => Ok(response::text(StatusCode::OK, "ok".to_owned())),
+        Route::Version => Ok(response::json(StatusCode::OK, &version())),
+        Route::Metrics => {
+            Ok(response::text(StatusCode::OK, api.metrics.render(api.objects.revision())))
+        }
+        Route::Tokens(id) => token_api::handle(api, request, id.as_deref()).await,
+        Route::Discovery(document) if reading => {
+            discovery::handle(api, &document, request.headers())
+        }
+        Route::Discovery(_) => Err(Status::not_found_path()),
+        Route::Resource(path) => resource(api, user, &path, &query, request).await,
+    }
+}
+
+async fn resource(
+    api: &Arc<Api>,
+    user: &User,
+    path: &ResourcePath,
+    query: &Query,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Status> {
+    if review::is_review(path) {
+        return review::handle(user, path, request).await;
+    }
+    let resource = registry::find(&path.group, &path.version, &path.resource)
+        .ok_or_else(Status::not_found_path)?;
+    if !resource.namespaced && !path.namespace.is_empty() {
+        return Err(Status::not_found_path());
+    }
+    if resource.namespaced && path.namespace.is_empty() && !path.name.is_empty() {
+        return Err(Status::not_found_path());
+    }
+    let (parts, body) = request.into_parts();
+    let call = Call {
+        api,
+        resource,
+        namespace: &path.namespace,
+        name: &path.name,
+        query,
+        headers: &parts.headers,
+    };
+    if !path.subresource.is_empty() {
+        return subresource::handle(&call, &path.subresource, &parts.method, body).await;
+    }
+    let named = !path.name.is_empty();
+    let verb = match parts.method {
+        Method::GET if named && !query.watch => "get",
+        Method::GET if query.watch => "watch",
+        Method::GET => "list",
+        Method::POST if !named => "create",
+        Method::PUT if named => "update",
+        Method::PATCH if named => "patch",
+        Method::DELETE if named => "delete",
+        Method::DELETE => "deletecollection",
+        _ => return Err(Status::method_not_supported(resource, parts.method.as_str())),
+    };
+    if !resource.verbs.contains(&verb) {
+        return Err(Status::method_not_supported(resource, verb));
+    }
+    match verb {
+        "get" => read::get(&call).await,
+        "list" => read::list(&call).await,
+        "watch" => watch::watch(&call).await,
+        "create" => write::create(&call, body).await,
+        "update" => write::update(&call, crate::objects::Part::Main, body).await,
+        "patch" => write::patch(&call, crate::objects::Part::Main, body).await,
+        "delete" => remove::delete(&call, body).await,
+        _ => remove::delete_collection(&call, body).await,
+    }
+}
+
+fn version() -> serde_json::Value {
+    json!({
+        "major": "1",
+        "minor": "36",
+        "gitVersion": GIT_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none",
+        "compiler": "rustc",
+        "platform": format!("linux/{}", architecture()),
+    })
+}
+
+/// Returns this machine's architecture in Go's words.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        "x86_64" => "amd64",
+        other => other,
+    }
+}

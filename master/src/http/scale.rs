@@ -1,0 +1,142 @@
+//! The `scale` subresource: how many replicas there are to be, in one form for all kinds.
+
+use bramble_api::selector::Selector;
+use bramble_api::{Status, patch};
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Map, Value, json};
+
+use super::response::{self, Body};
+use super::{Call, body, write};
+use crate::objects::{Part, Patch};
+
+/// Reads or changes the scale of an object.
+pub(super) async fn handle(
+    call: &Call<'_>,
+    method: &Method,
+    body: Incoming,
+) -> Result<Response<Body>, Status> {
+    let objects = &call.api.objects;
+    let object = objects.get(call.resource, call.namespace, call.name).await?;
+    let present = scale_of(&object);
+    let wanted = match method.as_str() {
+        "GET" => return Ok(response::json(StatusCode::OK, &present)),
+        "PUT" => {
+            let bytes = body::read(body).await?;
+            body::parse(call.headers, &bytes)?
+                .ok_or_else(|| Status::bad_request("the request has no body"))?
+        }
+        "PATCH" => {
+            let (patch, _) = write::read_patch(call.headers, call.query, body).await?;
+            patched(&present, &patch)?
+        }
+        _ => return Err(Status::method_not_supported(call.resource, method.as_str())),
+    };
+    let version = |scale: &Value| scale.pointer("/metadata/resourceVersion").cloned();
+    if version(&wanted).is_some_and(|asked| asked != "" && Some(asked) != version(&present)) {
+        return Err(Status::conflict_modified(call.resource, call.name));
+    }
+    let replicas = wanted.pointer("/spec/replicas").map_or(Some(0), Value::as_i64);
+    let replicas = replicas
+        .filter(|&count| (0..=i64::from(i32::MAX)).contains(&count))
+        .ok_or_else(|| Status::bad_request("spec.replicas must be a number, 0 or more"))?;
+    let change = |object: &mut Value| {
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.insert("replicas".to_owned(), Value::from(replicas));
+        }
+        Ok(())
+    };
+    let options = write::options(call)?;
+    let changed = objects
+        .modify(call.resource, call.namespace, call.name, Part::Main, &options, &change)
+        .await?;
+    Ok(response::json(StatusCode::OK, &scale_of(&changed)))
+}
+
+fn patched(scale: &Value, patch: &Patch) -> Result<Value, Status> {
+    match patch {
+        Patch::Json(operations) => patch::json::apply(scale, operations),
+        // A scale has no lists: all of these mean the same.
+        Patch::Merge(fields) | Patch::Strategic(fields) | Patch::Apply { applied: fields, .. } => {
+            let mut scale = scale.clone();
+            patch::merge::apply(&mut scale, fields);
+            Ok(scale)
+        }
+    }
+}
+
+fn scale_of(object: &Value) -> Value {
+    let mut metadata = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.get("metadata").and_then(|meta| meta.get(field)) {
+            metadata.insert(field.to_owned(), value.clone());
+        }
+    }
+    let count = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": metadata,
+        "spec": { "replicas": count("/spec/replicas") },
+        "status": {
+            "replicas": count("/status/replicas"),
+            "selector": selector_text(object.pointer("/spec/selector")),
+        },
+    })
+}
+
+/// Writes a selector in the form that list requests take.
+fn selector_text(selector: Option<&Value>) -> String {
+    let Some(selector) = selector.and_then(Value::as_object) else {
+        return String::new();
+    };
+    let structured =
+        selector.contains_key("matchLabels") || selector.contains_key("matchExpressions");
+    let labels = match selector.get("matchLabels").and_then(Value::as_object) {
+        Some(labels) => Some(labels),
+        // A replication controller's selector is the map itself.
+        None => (!structured).then_some(selector),
+    };
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let mut terms: Vec<String> =
+        labels.into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value))).collect();
+    let expressions = selector.get("matchExpressions").and_then(Value::as_array);
+    for expression in expressions.into_iter().flatten() {
+        let field = |name: &str| expression.get(name).map(text).unwrap_or_default();
+        let values = expression.get("values").and_then(Value::as_array);
+        let values: Vec<String> = values.into_iter().flatten().map(text).collect();
+        let (key, values) = (field("key"), values.join(","));
+        terms.push(match field("operator").as_str() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key,
+        });
+    }
+    let text = terms.join(",");
+    debug_assert!(Selector::parse(&text).is_ok(), "a selector that we wrote cannot be read");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn selectors_are_written_as_lists_take_them() {
+        let check = |selector, expected: &str| {
+            assert_eq!(super::selector_text(Some(&selector)), expected);
+        };
+        check(json!({"matchLabels": {"a": "b", "c": "d"}}), "a=b,c=d");
+        check(json!({"a": "b"}), "a=b");
+        check(
+            json!({"matchExpressions": [
+                {"key": "a", "operator": "In", "values": ["x", "y"]},
+                {"key": "b", "operator": "Exists"},
+                {"key": "c", "operator": "DoesNotExist"},
+            ]}),
+            "a in (x,y),b,!c",
+        );
+        assert_eq!(super::selector_text(None), "");
+    }
+}

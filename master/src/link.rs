@@ -1,0 +1,147 @@
+//! The node link: what master and agents say to each other over TLS.
+//!
+//! Implements [`NodePort`] for the API server. Knows nothing of HTTP, of scheduling, or of who is
+//! alive (see [`crate::heartbeat`]); it sends what [`Desired`] holds and stores what nodes report.
+
+mod active;
+mod data;
+mod desired;
+mod diff;
+mod field;
+mod framed;
+mod join;
+mod logs;
+mod mux;
+mod node_status;
+mod pod;
+mod pod_status;
+mod ranges;
+mod registration;
+mod reports;
+mod service;
+mod session;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bramble_api::Status;
+use bramble_shared::link::{Ipv4Range, LogsRequest};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
+
+pub(crate) use desired::Desired;
+
+use crate::control::events::EventRecorder;
+use crate::heartbeat::Heartbeats;
+use crate::node_port::NodePort;
+use crate::objects::Objects;
+use crate::pki::Identity;
+use crate::telemetry::Chain;
+use crate::token::Tokens;
+use active::ActiveLinks;
+use registration::Registration;
+
+/// A node's number.
+pub(crate) const NODE_ID_ANNOTATION: &str = "bramble.io/node-id";
+/// The serial of a node's board, pinned by its first hello.
+const SERIAL_ANNOTATION: &str = "bramble.io/serial";
+/// How a node stops singletons that lost their lease.
+const FENCE_ANNOTATION: &str = "bramble.io/fence";
+
+/// What every node is told of its cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterFacts {
+    /// Addresses of all pods.
+    pub(crate) cluster_range: Ipv4Range,
+    /// Addresses of Services.
+    pub(crate) service_range: Ipv4Range,
+    /// Address of cluster DNS.
+    pub(crate) dns: Ipv4Addr,
+    /// Domain of cluster DNS.
+    pub(crate) domain: String,
+    /// UDP port of heartbeats.
+    pub(crate) heartbeat_port: u16,
+    /// Address of the master: an agent there is on the master's own board.
+    pub(crate) master_address: Ipv4Addr,
+}
+
+/// The node link of the cluster.
+#[derive(Debug)]
+pub(crate) struct NodeLink {
+    identity: Arc<Identity>,
+    tokens: Arc<Tokens>,
+    objects: Objects,
+    events: Arc<EventRecorder>,
+    heartbeats: Arc<Heartbeats>,
+    desired: Arc<Desired>,
+    registration: Registration,
+    active: ActiveLinks,
+    facts: ClusterFacts,
+}
+
+impl NodeLink {
+    /// A link without nodes.
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        tokens: Arc<Tokens>,
+        objects: Objects,
+        events: Arc<EventRecorder>,
+        heartbeats: Arc<Heartbeats>,
+        facts: ClusterFacts,
+    ) -> Self {
+        let registration = Registration::new(objects.clone(), facts.cluster_range);
+        Self {
+            identity,
+            tokens,
+            objects,
+            events,
+            heartbeats,
+            desired: Arc::default(),
+            registration,
+            active: ActiveLinks::default(),
+            facts,
+        }
+    }
+
+    /// What nodes need, to be fed by the control loop.
+    pub(crate) const fn desired(&self) -> &Arc<Desired> {
+        &self.desired
+    }
+
+    /// Ends the session of a node whose object was deleted; it may come again, as a new node.
+    pub(crate) fn disconnect(&self, node: &str) {
+        self.active.disconnect(node);
+    }
+}
+
+#[async_trait]
+impl NodePort for NodeLink {
+    async fn join(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+        join::serve(stream.compat(), peer, &self.identity, &self.tokens).await;
+    }
+
+    async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, node: String) {
+        match session::serve(self, stream, peer, &node).await {
+            Ok(why) => tracing::info!(%node, %peer, why, "node link ended"),
+            Err(error) => {
+                tracing::warn!(%node, %peer, error = %Chain(&error), "node link failed");
+            }
+        }
+    }
+
+    async fn logs(
+        &self,
+        node: &str,
+        request: LogsRequest,
+    ) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status> {
+        let opener = self
+            .active
+            .opener(node)
+            .ok_or_else(|| Status::unavailable(format!("node `{node}` is not connected"), 1))?;
+        logs::open(&opener, request).await
+    }
+}

@@ -1,0 +1,130 @@
+//! Lets a board without a certificate become a node: one request, one reply.
+//!
+//! The board has checked the master's CA before it sends its secret. Knows nothing of the node
+//! link that follows.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bramble_shared::limits::NODE_NAME_LEN_MAX;
+use bramble_shared::link::{JoinReply, JoinRequest};
+use futures_util::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use super::framed::{self, FrameReader};
+use crate::clock;
+use crate::pki::{Identity, request_key_sha256};
+use crate::telemetry::Chain;
+use crate::token::Tokens;
+
+/// Longest request, in bytes: a token, a name and a certificate request are less than 2 KiB.
+const REQUEST_LEN_MAX: usize = 16 * 1024;
+/// Time that a board has for its request, and we for the reply.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves one board.
+pub(super) async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    identity: &Identity,
+    tokens: &Tokens,
+) {
+    let served = tokio::time::timeout(PATIENCE, exchange(stream, peer, identity, tokens)).await;
+    if served.is_err() {
+        tracing::warn!(%peer, "board did not finish its join in time");
+    }
+}
+
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    identity: &Identity,
+    tokens: &Tokens,
+) {
+    let request = FrameReader::with_len_max(&mut stream, REQUEST_LEN_MAX).read().await;
+    let reply = match request {
+        Ok(Some(request)) => decide(&request, peer, identity, tokens).await,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(%peer, error = %Chain(&error), "malformed join");
+            return;
+        }
+    };
+    if let Err(error) = framed::write(&mut stream, &reply).await {
+        tracing::warn!(%peer, error = %Chain(&error), "could not answer a join");
+        return;
+    }
+    // The board has its answer; it may have closed first.
+    let _ = stream.close().await;
+}
+
+async fn decide(
+    request: &JoinRequest,
+    peer: SocketAddr,
+    identity: &Identity,
+    tokens: &Tokens,
+) -> JoinReply {
+    let node = &request.node_name;
+    match admit(request, peer, identity, tokens).await {
+        Ok(certificate) => {
+            tracing::info!(%node, %peer, "board joined");
+            JoinReply::Accepted { certificate, ca: identity.authority.ca_der().to_vec() }
+        }
+        Err(reason) => {
+            tracing::warn!(node = %node.escape_debug(), %peer, %reason, "join refused");
+            JoinReply::Refused { reason }
+        }
+    }
+}
+
+/// The certificate, or what to tell the person at the board.
+async fn admit(
+    request: &JoinRequest,
+    peer: SocketAddr,
+    identity: &Identity,
+    tokens: &Tokens,
+) -> Result<Vec<u8>, String> {
+    check_name(&request.node_name)?;
+    let key = request_key_sha256(&request.csr).map_err(|error| Chain(&error).to_string())?;
+    let now_ms = clock::time_of_day_ms();
+    tokens
+        .redeem(&request.token, &key, peer.ip(), now_ms)
+        .await
+        .map_err(|error| Chain(&error).to_string())?;
+    identity
+        .authority
+        .sign_node(&request.csr, &request.node_name)
+        .map_err(|error| Chain(&error).to_string())
+}
+
+/// Node names are DNS labels (RFC 1123), since they are host names, too.
+fn check_name(name: &str) -> Result<(), String> {
+    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let good = !name.is_empty()
+        && name.len() <= NODE_NAME_LEN_MAX
+        && name.chars().all(|c| letters(c) || c == '-')
+        && name.starts_with(letters)
+        && name.ends_with(letters);
+    if good {
+        return Ok(());
+    }
+    let name = name.escape_debug();
+    Err(format!(
+        "node name `{name}` must have at most {NODE_NAME_LEN_MAX} small letters, digits and \
+         hyphens, and begin and end with a letter or digit"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_name;
+
+    #[test]
+    fn node_names_are_dns_labels() {
+        for name in ["pi-1", "a", "0", &"x".repeat(63)] {
+            check_name(name).unwrap();
+        }
+        for name in ["", "-pi", "pi-", "Pi", "p.i", "pi/1", "\u{e4}", &"x".repeat(64)] {
+            check_name(name).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Stores what a node reports, and only of what is its own.
+//!
+//! A pod is a node's own if it is bound to it and has the uid that the node names: an agent that
+//! fell behind speaks of a pod that is no more, and a taken-over one must not speak of others'.
+
+use std::net::Ipv4Addr;
+
+use bramble_api::Status;
+use bramble_shared::link::{self, NodeConditions, PodStatus, ToMaster};
+use bramble_store::Class;
+use serde_json::Value;
+
+use super::field::Field;
+use super::{node_status, pod_status};
+use crate::clock;
+use crate::control::events::{EventRecorder, Involved, Occurrence};
+use crate::objects::{Objects, Part, WriteOptions};
+
+/// Name of the reporter in events, as upstream's agents call themselves.
+const COMPONENT: &str = "kubelet";
+
+/// What a session's reports need.
+#[derive(Debug)]
+pub(super) struct Reports<'a> {
+    /// Where they go.
+    pub(super) objects: &'a Objects,
+    /// Where events go.
+    pub(super) events: &'a EventRecorder,
+    /// Name of the node.
+    pub(super) node: &'a str,
+    /// Its address.
+    pub(super) address: Ipv4Addr,
+}
+
+impl Reports<'_> {
+    /// Stores one message. What the node may not say is logged and dropped.
+    pub(super) async fn store(&self, message: &ToMaster) {
+        match message {
+            ToMaster::Pod(status) => self.store_pod(status).await,
+            ToMaster::PodRemoved { namespace, name, uid } => {
+                self.remove_pod(namespace, name, uid).await;
+            }
+            ToMaster::Node(conditions) => {
+                store_conditions(self.objects, self.node, conditions).await;
+            }
+            ToMaster::Event(event) => self.store_event(event).await,
+            ToMaster::Pong(_) => {}
+        }
+    }
+
+    /// Reports that a pod cannot run on any node of this version.
+    pub(super) async fn refuse_pod(
+        &self,
+        (namespace, name): &(String, String),
+        uid: &str,
+        why: &str,
+    ) {
+        let involved = Involved {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: uid.to_owned(),
+            field_path: String::new(),
+        };
+        let occurrence = Occurrence {
+            involved,
+            warning: true,
+            reason: "FailedCreatePodSandBox".to_owned(),
+            message: why.to_owned(),
+            component: COMPONENT.to_owned(),
+            host: self.node.to_owned(),
+        };
+        self.events.record(occurrence).await;
+    }
+
+    async fn store_pod(&self, report: &PodStatus) {
+        let (node, host_ip) = (self.node.to_owned(), self.address.to_string());
+        let owned = report.clone();
+        let change = move |object: &mut Value| {
+            check_own(object, &node, &owned.uid)?;
+            let revives = pod_status::has_ended(object)
+                && pod_status::phase(owned.phase)
+                    != Field(object).get("status").get("phase").text();
+            if revives {
+                return Err(not_own());
+            }
+            pod_status::apply(object, &owned, &host_ip, clock::time_of_day_ms());
+            Ok(())
+        };
+        let pods = Objects::resource("", "pods");
+        let options = reported();
+        let (namespace, name) = (&report.namespace, &report.name);
+        let stored =
+            self.objects.modify(pods, namespace, name, Part::Status, &options, &change).await;
+        self.log(stored.map(|_| ()), "pod status", name);
+    }
+
+    async fn remove_pod(&self, namespace: &str, name: &str, uid: &str) {
+        let pods = Objects::resource("", "pods");
+        let removed = match self.objects.get(pods, namespace, name).await {
+            Ok(object) => match check_own(&object, self.node, uid) {
+                Ok(()) => self.objects.pod_removed(namespace, name, uid).await,
+                Err(status) => Err(status),
+            },
+            Err(status) => Err(status),
+        };
+        self.log(removed, "end of pod", name);
+    }
+
+    async fn store_event(&self, event: &link::Event) {
+        let pods = Objects::resource("", "pods");
+        let own = match self.objects.get(pods, &event.namespace, &event.pod).await {
+            Ok(object) => check_own(&object, self.node, &event.uid),
+            Err(status) => Err(status),
+        };
+        if own.is_err() {
+            self.log(own, "event", &event.pod);
+            return;
+        }
+        let involved = Involved {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace: event.namespace.clone(),
+            name: event.pod.clone(),
+            uid: event.uid.clone(),
+            field_path: event.field_path.clone(),
+        };
+        let occurrence = Occurrence {
+            involved,
+            warning: event.warning,
+            reason: event.reason.clone(),
+            message: event.message.clone(),
+            component: COMPONENT.to_owned(),
+            host: self.node.to_owned(),
+        };
+        self.events.record(occurrence).await;
+    }
+
+    fn log(&self, stored: Result<(), Status>, what: &str, name: &str) {
+        let Err(status) = stored else { return };
+        let node = self.node;
+        if matches!(status.code, 404 | 409) {
+            // The pod is gone or was made anew: the agent hears of it by desired state.
+            tracing::debug!(%node, what, name, %status, "report dropped");
+        } else {
+            tracing::warn!(%node, what, name, %status, "report not stored");
+        }
+    }
+}
+
+/// Stores a node's view of its health.
+pub(super) async fn store_conditions(objects: &Objects, node: &str, conditions: &NodeConditions) {
+    let owned = conditions.clone();
+    let change = move |object: &mut Value| {
+        node_status::apply_conditions(object, &owned, clock::time_of_day_ms());
+        Ok(())
+    };
+    let nodes = Objects::resource("", "nodes");
+    let stored = objects.modify(nodes, "", node, Part::Status, &reported(), &change).await;
+    if let Err(status) = stored {
+        tracing::warn!(%node, %status, "node conditions not stored");
+    }
+}
+
+fn reported() -> WriteOptions {
+    WriteOptions { class: Some(Class::Reported), ..WriteOptions::default() }
+}
+
+fn not_own() -> Status {
+    let pods = Objects::resource("", "pods");
+    Status::conflict(pods, "", "the report does not fit the pod")
+}
+
+fn check_own(object: &Value, node: &str, uid: &str) -> Result<(), Status> {
+    let object = Field(object);
+    let own = object.get("spec").get("nodeName").text() == node
+        && object.get("metadata").get("uid").text() == uid;
+    if own { Ok(()) } else { Err(not_own()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_speaks_only_of_its_own_pods() {
+        let pod = json!({"metadata": {"uid": "u"}, "spec": {"nodeName": "pi-1"}});
+        check_own(&pod, "pi-1", "u").unwrap();
+        assert_eq!(check_own(&pod, "pi-2", "u").unwrap_err().code, 409);
+        assert_eq!(check_own(&pod, "pi-1", "other").unwrap_err().code, 409);
+    }
+}

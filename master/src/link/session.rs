@@ -1,0 +1,267 @@
+//! One node's session: hello, welcome, then desired state out and reports in, until either ends.
+//!
+//! All of it is one task, so that its end ends everything. Level-based: a session that breaks
+//! loses nothing, since the next one sends all that is needed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bramble_shared::heartbeat_receiver::ReceiverSession;
+use bramble_shared::limits::HEARTBEAT_INTERVAL_MS;
+use bramble_shared::link::{
+    Accepted, HEARTBEAT_EXPORTER_LABEL, Hello, LINK_VERSION, ToAgent, ToMaster, Welcome,
+};
+use bramble_shared::seal::SessionKeys;
+use futures_util::io::{AsyncReadExt as _, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{interval, timeout};
+use tokio_rustls::server::TlsStream;
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
+use yamux::{ConnectionError, Stream};
+
+use super::diff::Sent;
+use super::framed::{self, FrameReader, ReadFrameError, WriteFrameError};
+use super::registration::{RegisterError, Registered};
+use super::reports::Reports;
+use super::{NodeLink, mux};
+use crate::clock;
+use crate::heartbeat::Reservation;
+use crate::telemetry::Chain;
+
+/// Epoch of the heartbeat keys; raised when all keys must be dealt anew.
+const KEY_EPOCH: u16 = 1;
+/// Time that an agent has from its connection to its hello.
+const HELLO: Duration = Duration::from_secs(10);
+/// Time between pings.
+const PING: Duration = Duration::from_secs(5);
+/// Silence after which the connection is given up: heartbeats notice a dead node long before.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// Why a session failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    /// The agent said no hello in time.
+    #[error("the agent did not say hello")]
+    NoHello,
+    /// The agent's words were no frames.
+    #[error("could not read from the agent")]
+    Read(#[from] ReadFrameError),
+    /// The agent could not be reached.
+    #[error("could not write to the agent")]
+    Write(#[from] WriteFrameError),
+    /// The connection broke.
+    #[error("the connection broke")]
+    Connection(#[from] ConnectionError),
+    /// TLS would not yield heartbeat keys.
+    #[error("could not derive heartbeat keys")]
+    Keys(#[source] rustls::Error),
+    /// There is no place for another heartbeat session.
+    #[error("too many heartbeat sessions")]
+    TooMany,
+    /// The agent speaks other versions.
+    #[error("the agent speaks link versions {min} to {max}, this master speaks {LINK_VERSION}")]
+    Version { min: u16, max: u16 },
+    /// The board may not be this node.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The agent has not answered for a while.
+    #[error("the agent has not answered for {} s", SILENCE.as_secs())]
+    Silent,
+}
+
+/// Serves one connection to its end, and says why it ended.
+pub(super) async fn serve(
+    link: &NodeLink,
+    stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
+    node: &str,
+) -> Result<&'static str, SessionError> {
+    let reservation = link.heartbeats.reserve().ok_or(SessionError::TooMany)?;
+    let keys = export_keys(&stream, &reservation)?;
+    // Small frames must not wait for larger ones to be acknowledged.
+    let _ = stream.get_ref().0.set_nodelay(true);
+    let (opener, mut streams, mux) = mux::accept(stream.compat());
+    let talk = async {
+        let control = timeout(HELLO, streams.recv()).await.ok().flatten();
+        let (reader, mut writer) = control.ok_or(SessionError::NoHello)?.split();
+        let mut reader = FrameReader::new(reader);
+        let hello = timeout(HELLO, reader.read::<Hello>()).await;
+        let hello = hello.map_err(|_| SessionError::NoHello)??.ok_or(SessionError::NoHello)?;
+        let admitted = admit(link, &hello, peer, node).await;
+        let registered = match admitted {
+            Ok(registered) => registered,
+            Err(error) => {
+                let reason = Chain(&error).to_string();
+                framed::write(&mut writer, &Welcome::Refused { reason }).await?;
+                // The refusal must leave before the connection does.
+                let _ = timeout(Duration::from_secs(1), reader.read::<ToMaster>()).await;
+                return Err(error);
+            }
+        };
+        let entry = link.active.enter(node, opener.clone()).await;
+        let session = Session { link, node, registered, peer };
+        session.run(&hello, keys, reservation, reader, writer, entry).await
+    };
+    tokio::select! {
+        ended = talk => ended,
+        ended = mux.run() => ended.map(|()| "the agent closed it").map_err(SessionError::from),
+    }
+}
+
+/// One direction each: agent to master, then master to agent.
+fn export_keys(
+    stream: &TlsStream<TcpStream>,
+    reservation: &Reservation,
+) -> Result<SessionKeys, SessionError> {
+    let context = reservation.index().0.to_le_bytes();
+    let connection = stream.get_ref().1;
+    let exported = connection
+        .export_keying_material([0; 64], HEARTBEAT_EXPORTER_LABEL, Some(&context))
+        .map_err(SessionError::Keys)?;
+    Ok(SessionKeys::from_exported(&exported))
+}
+
+async fn admit(
+    link: &NodeLink,
+    hello: &Hello,
+    peer: SocketAddr,
+    node: &str,
+) -> Result<Registered, SessionError> {
+    let (min, max) = (hello.version_min, hello.version_max);
+    if !(min..=max).contains(&LINK_VERSION) {
+        return Err(SessionError::Version { min, max });
+    }
+    Ok(link.registration.register(node, hello, peer.ip()).await?)
+}
+
+struct Session<'a> {
+    link: &'a NodeLink,
+    node: &'a str,
+    registered: Registered,
+    peer: SocketAddr,
+}
+
+impl Session<'_> {
+    async fn run(
+        &self,
+        hello: &Hello,
+        keys: SessionKeys,
+        reservation: Reservation,
+        reader: FrameReader<ReadHalf<Stream>>,
+        mut writer: WriteHalf<Stream>,
+        mut entry: super::active::Entry,
+    ) -> Result<&'static str, SessionError> {
+        let Self { link, node, registered, peer } = self;
+        let local = peer.ip().is_loopback()
+            || registered.address == link.facts.master_address
+            || peer.ip() == IpAddr::V4(link.facts.master_address);
+        link.heartbeats.add_node(registered.id, node, local);
+        let receiver = ReceiverSession {
+            session: reservation.index(),
+            key_epoch: KEY_EPOCH,
+            keys,
+            boot_id: hello.boot_id,
+            incarnation: hello.incarnation,
+        };
+        reservation.install(&receiver, registered.id);
+        let accepted = self.welcome(&receiver);
+        framed::write(&mut writer, &Welcome::Accepted(Box::new(accepted))).await?;
+        tracing::info!(%node, %peer, id = registered.id.0, "node linked");
+        let reports = Reports {
+            objects: &link.objects,
+            events: &link.events,
+            node,
+            address: registered.address,
+        };
+        let mut stopped = std::mem::replace(&mut entry.stopped, closed());
+        let ended = tokio::select! {
+            ended = self.send(writer, &reports) => ended,
+            ended = self.receive(reader, &reports) => ended,
+            _ = &mut stopped => Ok("replaced, or its Node object was deleted"),
+        };
+        link.active.leave(node, &entry);
+        ended
+    }
+
+    fn welcome(&self, receiver: &ReceiverSession) -> Accepted {
+        let Self { link, registered, .. } = self;
+        Accepted {
+            version: LINK_VERSION,
+            cluster: link.identity.cluster_id.clone(),
+            node: registered.id,
+            term: link.heartbeats.term(),
+            session: receiver.session,
+            key_epoch: receiver.key_epoch,
+            heartbeat_port: link.facts.heartbeat_port,
+            heartbeat_ms: u32::try_from(HEARTBEAT_INTERVAL_MS).unwrap_or(u32::MAX),
+            lease_ms: link.heartbeats.lease_ms(),
+            time_of_day_ms: clock::time_of_day_ms(),
+            pod_range: registered.pod_range,
+            cluster_range: link.facts.cluster_range,
+            service_range: link.facts.service_range,
+            dns: link.facts.dns,
+            domain: link.facts.domain.clone(),
+        }
+    }
+
+    /// Sends desired state: all of it, `Synced`, and then what changes.
+    async fn send(
+        &self,
+        mut writer: WriteHalf<Stream>,
+        reports: &Reports<'_>,
+    ) -> Result<&'static str, SessionError> {
+        let mut revisions = self.link.desired.subscribe();
+        let mut sent = Sent::new(self.node, self.registered.id);
+        let mut synced = false;
+        let mut ping = interval(PING);
+        let mut pings = 0;
+        loop {
+            let revision = *revisions.borrow_and_update();
+            if revision > 0 {
+                let difference = sent.update(&self.link.desired.lock());
+                for change in difference.changes {
+                    framed::write(&mut writer, &ToAgent::Change(change)).await?;
+                }
+                for (name, uid, why) in difference.refused {
+                    reports.refuse_pod(&name, &uid, &why.to_string()).await;
+                }
+                if !synced {
+                    framed::write(&mut writer, &ToAgent::Synced { revision }).await?;
+                    synced = true;
+                }
+            }
+            tokio::select! {
+                changed = revisions.changed() => {
+                    if changed.is_err() {
+                        return Ok("the master stops");
+                    }
+                }
+                _ = ping.tick() => {
+                    pings += 1;
+                    framed::write(&mut writer, &ToAgent::Ping(pings)).await?;
+                }
+            }
+        }
+    }
+
+    /// Stores what the agent reports, in its order.
+    async fn receive(
+        &self,
+        mut reader: FrameReader<ReadHalf<Stream>>,
+        reports: &Reports<'_>,
+    ) -> Result<&'static str, SessionError> {
+        loop {
+            let message = timeout(SILENCE, reader.read::<ToMaster>()).await;
+            let Some(message) = message.map_err(|_| SessionError::Silent)?? else {
+                return Ok("the agent closed it");
+            };
+            reports.store(&message).await;
+        }
+    }
+}
+
+/// A receiver that never resolves to anything but "closed"; stands in for one that was taken.
+fn closed() -> oneshot::Receiver<()> {
+    oneshot::channel().1
+}

@@ -1,0 +1,38 @@
+//! The port through which the API server hands nodes over, and reaches them.
+//!
+//! The TLS listener recognises nodes by ALPN and gives their streams to this trait; the node
+//! link implements it. The HTTP handlers ask it for what only a node has: logs.
+
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use bramble_api::Status;
+use bramble_shared::link::LogsRequest;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// What the API server knows of the node link.
+#[async_trait]
+pub(crate) trait NodePort: Send + Sync {
+    /// Serves one connection of a board that wants to become a node, to its end.
+    async fn join(&self, stream: TlsStream<TcpStream>, peer: SocketAddr);
+
+    /// Serves the session of a node, to its end.
+    ///
+    /// `node` is the name in the client certificate (`CN=system:node:<name>`, `O=system:nodes`),
+    /// which was verified against the cluster's CA.
+    async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, node: String);
+
+    /// Opens a container's log on its node.
+    ///
+    /// # Errors
+    ///
+    /// When the node is not connected or refuses; the status is fit for the client.
+    async fn logs(
+        &self,
+        node: &str,
+        request: LogsRequest,
+    ) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status>;
+}

@@ -1,0 +1,181 @@
+//! The step from one state of an object to the next: one store transaction.
+
+use bramble_api::{Resource, Status};
+use bramble_store::{Class, Compare, KeyValue, Op, Revision, Txn, TxnReply};
+use serde_json::Value;
+
+use super::key::{decode, encode, store_status};
+use super::{Objects, WriteOptions, meta};
+
+/// Times that a write without a resource version is tried against concurrent writers.
+pub(super) const ATTEMPTS_MAX: usize = 16;
+
+/// An object as it was read.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// The object, with its resource version.
+    pub(super) object: Value,
+    /// Revision of its last change.
+    pub(super) revision: Revision,
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It was stored (or would have been, in a dry run), in this state.
+    Stored(Value),
+    /// It was the last change of an object that is being deleted: it is gone.
+    Removed(Value),
+    /// Someone else was faster.
+    Conflict,
+}
+
+impl Objects {
+    /// Reads an object for a change.
+    pub(super) async fn load(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Loaded, Status> {
+        self.find(resource, namespace, name).await?.ok_or_else(|| Status::not_found(resource, name))
+    }
+
+    /// Reads an object if it exists.
+    pub(super) async fn find(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Loaded>, Status> {
+        let entry: Option<KeyValue> =
+            self.store.get(&resource.key(namespace, name)).await.map_err(store_status)?;
+        entry
+            .map(|entry| Ok(Loaded { object: decode(&entry)?, revision: entry.mod_revision }))
+            .transpose()
+    }
+
+    /// Stores a new object.
+    pub(super) async fn insert(
+        &self,
+        resource: &'static Resource,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let key = resource.key(meta::text(&object, "namespace"), meta::text(&object, "name"));
+        let claim = self.addresses.claim(resource, None, &mut object)?;
+        if options.dry_run {
+            let present = self.store.get(&key).await.map_err(store_status)?;
+            return Ok(if present.is_some() { Outcome::Conflict } else { Outcome::Stored(object) });
+        }
+        let class = options.class.unwrap_or_else(|| class(resource, None, &object));
+        let value = encode(&object)?.into();
+        let put = Op::Put { key: key.clone(), value, class };
+        match self.transact(key, 0, put).await? {
+            Some(revision) => {
+                claim.keep();
+                Ok(Outcome::Stored(with_revision(object, revision)))
+            }
+            None => Ok(Outcome::Conflict),
+        }
+    }
+
+    /// Stores the next state of an object, or removes it when that was all it waited for.
+    pub(super) async fn replace(
+        &self,
+        resource: &'static Resource,
+        old: &Loaded,
+        mut new: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let grace_over = meta::number(&new, "deletionGracePeriodSeconds").unwrap_or(0) == 0;
+        if meta::deleting(&new) && grace_over && !meta::held(&new) {
+            return self.remove(resource, old, new, options.dry_run).await;
+        }
+        let claim = self.addresses.claim(resource, Some(&old.object), &mut new)?;
+        if !meta::differ(&old.object, &new) {
+            return Ok(Outcome::Stored(old.object.clone()));
+        }
+        if options.dry_run {
+            return Ok(Outcome::Stored(new));
+        }
+        let key = resource.key(meta::text(&new, "namespace"), meta::text(&new, "name"));
+        let class = options.class.unwrap_or_else(|| class(resource, Some(&old.object), &new));
+        let value = encode(&new)?.into();
+        let put = Op::Put { key: key.clone(), value, class };
+        match self.transact(key, old.revision, put).await? {
+            Some(revision) => {
+                claim.keep();
+                Ok(Outcome::Stored(with_revision(new, revision)))
+            }
+            None => Ok(Outcome::Conflict),
+        }
+    }
+
+    /// Removes an object; `last` is its last state.
+    pub(super) async fn remove(
+        &self,
+        resource: &'static Resource,
+        old: &Loaded,
+        last: Value,
+        dry_run: bool,
+    ) -> Result<Outcome, Status> {
+        if dry_run {
+            return Ok(Outcome::Removed(last));
+        }
+        let key = resource.key(meta::text(&last, "namespace"), meta::text(&last, "name"));
+        let delete = Op::Delete { key: key.clone() };
+        match self.transact(key, old.revision, delete).await? {
+            Some(revision) => {
+                self.addresses.release(resource, &old.object);
+                Ok(Outcome::Removed(with_revision(last, revision)))
+            }
+            None => Ok(Outcome::Conflict),
+        }
+    }
+
+    async fn transact(
+        &self,
+        key: String,
+        mod_revision: Revision,
+        op: Op,
+    ) -> Result<Option<Revision>, Status> {
+        let txn = Txn { compares: vec![Compare { key, mod_revision }], ops: vec![op] };
+        match self.store.txn(txn).await.map_err(store_status)? {
+            TxnReply::Committed { revision } => Ok(Some(revision)),
+            TxnReply::Conflict { .. } => Ok(None),
+        }
+    }
+}
+
+fn with_revision(mut object: Value, revision: Revision) -> Value {
+    meta::set(&mut object, "resourceVersion", Value::from(revision.to_string()));
+    object
+}
+
+/// Returns how durable a client's write is.
+///
+/// Node leases and events live in memory. Any other Lease is somebody's leader election: a write
+/// that only renews it may be lost, the holder may not.
+fn class(resource: &Resource, old: Option<&Value>, new: &Value) -> Class {
+    if resource.group == "coordination.k8s.io" && resource.plural == "leases" {
+        if meta::text(new, "namespace") == "kube-node-lease" {
+            return Class::Volatile;
+        }
+        let without_renewal = |object: &Value| {
+            let mut spec = object.get("spec").cloned().unwrap_or_default();
+            if let Some(spec) = spec.as_object_mut() {
+                spec.remove("renewTime");
+            }
+            spec
+        };
+        return match old {
+            Some(old) if without_renewal(old) == without_renewal(new) => Class::Reported,
+            Some(_) | None => Class::Intent,
+        };
+    }
+    match resource.class {
+        bramble_api::Class::Intent => Class::Intent,
+        bramble_api::Class::Volatile => Class::Volatile,
+    }
+}

@@ -1,0 +1,224 @@
+//! Deleting objects: preconditions, grace, finalizers, propagation.
+
+use bramble_api::{Resource, Status, timestamp};
+use serde_json::Value;
+
+use super::commit::{ATTEMPTS_MAX, Outcome};
+use super::{DeleteOptions, Objects, Propagation, WriteOptions, meta};
+use crate::clock;
+
+/// Finalizer that makes the garbage collector delete the dependents first.
+const FOREGROUND: &str = "foregroundDeletion";
+/// Finalizer that makes the garbage collector let go of the dependents.
+const ORPHAN: &str = "orphan";
+/// `spec.terminationGracePeriodSeconds` of a pod that does not say.
+const GRACE_S: i64 = 30;
+
+impl Objects {
+    pub(super) async fn delete_object(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<(Value, bool), Status> {
+        for _ in 0..ATTEMPTS_MAX {
+            let old = self.load(resource, namespace, name).await?;
+            check_preconditions(resource, &old.object, options)?;
+            let new = marked(&old.object, options, clock::time_of_day_s());
+            let grace_s = meta::number(&new, "deletionGracePeriodSeconds").unwrap_or(0);
+            let outcome = if grace_s == 0 && !meta::held(&new) {
+                self.remove(resource, &old, new, options.dry_run).await?
+            } else {
+                let write = WriteOptions { dry_run: options.dry_run, ..WriteOptions::default() };
+                self.replace(resource, &old, new, &write).await?
+            };
+            match outcome {
+                Outcome::Stored(object) => return Ok((object, false)),
+                Outcome::Removed(object) => return Ok((object, true)),
+                Outcome::Conflict => {}
+            }
+        }
+        Err(Status::conflict_modified(resource, name))
+    }
+
+    pub(super) async fn remove_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), Status> {
+        let pods = Self::resource("", "pods");
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(old) = self.find(pods, namespace, name).await? else {
+                return Ok(());
+            };
+            if meta::text(&old.object, "uid") != uid || !meta::deleting(&old.object) {
+                return Ok(());
+            }
+            let mut new = old.object.clone();
+            meta::set(&mut new, "deletionGracePeriodSeconds", Value::from(0));
+            match self.replace(pods, &old, new, &WriteOptions::default()).await? {
+                Outcome::Stored(_) | Outcome::Removed(_) => return Ok(()),
+                Outcome::Conflict => {}
+            }
+        }
+        Err(Status::conflict_modified(pods, name))
+    }
+}
+
+fn check_preconditions(
+    resource: &Resource,
+    object: &Value,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
+    let check = |asked: &Option<String>, field: &str, word: &str| {
+        let present = meta::text(object, field);
+        match asked {
+            Some(asked) if asked != present => Err(Status::conflict(
+                resource,
+                meta::text(object, "name"),
+                &format!(
+                    "Precondition failed: {word} in precondition: {asked}, {word} in object meta: \
+                     {present}"
+                ),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    };
+    check(&options.uid, "uid", "UID")?;
+    check(&options.resource_version, "resourceVersion", "ResourceVersion")
+}
+
+/// Returns the object as it is once its deletion was asked for.
+fn marked(object: &Value, options: &DeleteOptions, now_s: i64) -> Value {
+    let mut new = object.clone();
+    set_propagation(&mut new, options.propagation);
+    let grace_s = grace_s(object, options);
+    if meta::deleting(object) {
+        // A second request may only shorten the first.
+        let before_s = meta::number(object, "deletionGracePeriodSeconds").unwrap_or(0);
+        if grace_s < before_s {
+            let end_s = timestamp::parse(meta::text(object, "deletionTimestamp")).unwrap_or(now_s);
+            let end = timestamp::format(end_s - before_s + grace_s);
+            meta::set(&mut new, "deletionTimestamp", Value::from(end));
+            meta::set(&mut new, "deletionGracePeriodSeconds", Value::from(grace_s));
+        }
+        return new;
+    }
+    meta::set(&mut new, "deletionTimestamp", Value::from(timestamp::format(now_s + grace_s)));
+    meta::set(&mut new, "deletionGracePeriodSeconds", Value::from(grace_s));
+    meta::raise_generation(&mut new);
+    if kind(object) == "Namespace"
+        && let Some(status) = meta::child(&mut new, "status")
+    {
+        status.insert("phase".to_owned(), Value::from("Terminating"));
+    }
+    new
+}
+
+/// Seconds that the object may take to end: none but for a pod that runs somewhere.
+fn grace_s(object: &Value, options: &DeleteOptions) -> i64 {
+    let ended = matches!(meta::text_at(object, "/status/phase"), "Succeeded" | "Failed");
+    let bound = !meta::text_at(object, "/spec/nodeName").is_empty();
+    if kind(object) != "Pod" || !bound || ended {
+        return 0;
+    }
+    let own_s = object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
+    match options.grace_period_s.or(own_s).unwrap_or(GRACE_S) {
+        // Upstream's rule: what makes no sense becomes the shortest period.
+        negative if negative < 0 => 1,
+        seconds => seconds,
+    }
+}
+
+fn set_propagation(object: &mut Value, propagation: Option<Propagation>) {
+    let Some(propagation) = propagation else {
+        return;
+    };
+    let mut finalizers: Vec<Value> = object
+        .pointer("/metadata/finalizers")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let wanted = match propagation {
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    finalizers.retain(|name| *name != FOREGROUND && *name != ORPHAN);
+    finalizers.extend(wanted.map(Value::from));
+    if finalizers.is_empty() {
+        meta::remove(object, "finalizers");
+    } else {
+        meta::set(object, "finalizers", Value::from(finalizers));
+    }
+}
+
+fn kind(object: &Value) -> &str {
+    meta::text_at(object, "/kind")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{DeleteOptions, Propagation, marked};
+
+    fn pod(node: &str) -> Value {
+        json!({"kind": "Pod", "metadata": {"name": "a", "generation": 1},
+            "spec": {"nodeName": node, "terminationGracePeriodSeconds": 20}})
+    }
+
+    #[track_caller]
+    fn check(object: &Value, grace_period_s: Option<i64>, expected_s: i64) {
+        let options = DeleteOptions { grace_period_s, ..DeleteOptions::default() };
+        let new = marked(object, &options, 1_000);
+        assert_eq!(new["metadata"]["deletionGracePeriodSeconds"], json!(expected_s));
+        assert_eq!(
+            new["metadata"]["deletionTimestamp"],
+            json!(bramble_api::timestamp::format(1_000 + expected_s))
+        );
+    }
+
+    #[test]
+    fn only_bound_pods_get_time_to_end() {
+        check(&pod("n1"), None, 20);
+        check(&pod("n1"), Some(5), 5);
+        check(&pod("n1"), Some(-3), 1);
+        check(&pod("n1"), Some(0), 0);
+        check(&pod(""), None, 0);
+        check(&json!({"kind": "Service", "metadata": {}}), Some(9), 0);
+        let mut ended = pod("n1");
+        ended["status"] = json!({"phase": "Succeeded"});
+        check(&ended, None, 0);
+    }
+
+    #[test]
+    fn second_request_shortens_and_never_extends() {
+        let first = marked(&pod("n1"), &DeleteOptions::default(), 1_000);
+        let ask =
+            |seconds| DeleteOptions { grace_period_s: Some(seconds), ..DeleteOptions::default() };
+        assert_eq!(marked(&first, &ask(60), 1_001), first);
+        let shorter = marked(&first, &ask(5), 1_001);
+        assert_eq!(
+            shorter["metadata"]["deletionTimestamp"],
+            json!(bramble_api::timestamp::format(1_005))
+        );
+    }
+
+    #[test]
+    fn propagation_becomes_a_finalizer() {
+        let ask = |propagation| DeleteOptions {
+            propagation: Some(propagation),
+            ..DeleteOptions::default()
+        };
+        let object = json!({"kind": "Deployment", "metadata": {"finalizers": ["mine"]}});
+        let foreground = marked(&object, &ask(Propagation::Foreground), 1);
+        assert_eq!(foreground["metadata"]["finalizers"], json!(["mine", "foregroundDeletion"]));
+        let orphan = marked(&foreground, &ask(Propagation::Orphan), 1);
+        assert_eq!(orphan["metadata"]["finalizers"], json!(["mine", "orphan"]));
+        let background = marked(&orphan, &ask(Propagation::Background), 1);
+        assert_eq!(background["metadata"]["finalizers"], json!(["mine"]));
+    }
+}

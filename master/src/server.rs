@@ -1,0 +1,195 @@
+//! `bramble server`: puts the parts together and runs them until a signal comes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bramble_api::Status;
+use nix::ifaddrs::getifaddrs;
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::bootstrap::{ApiAddress, bootstrap};
+use crate::config::Config;
+use crate::control::{self, StartControlError};
+use crate::durable_state::{self, OpenStateError};
+use crate::http::{self, Api, GIT_VERSION, TlsError};
+use crate::objects::Objects;
+use crate::pki::{Identity, IdentityError};
+use crate::token::Tokens;
+
+/// Threads that serve requests: a Pi has four cores, and most of them belong to the workload.
+const WORKERS: usize = 2;
+/// Stack of each thread, in bytes: the deepest recursion is a body nested 128 deep.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// Why the master does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerError {
+    /// The runtime could not be started.
+    #[error("could not start the threads")]
+    Runtime(#[source] io::Error),
+    /// The port could not be had.
+    #[error("could not listen on {address}: is another master or API server running?")]
+    PortInUse { address: SocketAddr },
+    /// The address could not be had.
+    #[error("could not listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    /// Identity or store.
+    #[error(transparent)]
+    State(#[from] OpenStateError),
+    /// Certificates.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The first objects could not be written or read.
+    #[error("could not prepare the cluster's first objects")]
+    Bootstrap(#[from] Status),
+    /// Heartbeats, node link or control loop.
+    #[error(transparent)]
+    Control(#[from] StartControlError),
+    /// Signals could not be received.
+    #[error("could not wait for signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs the master until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub(crate) fn run(config: &Config) -> Result<(), ServerError> {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_stack_size(STACK_BYTES)
+        .thread_name("bramble")
+        .enable_all()
+        .build()
+        .map_err(ServerError::Runtime)?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: &Config) -> Result<(), ServerError> {
+    let listener = listen(config.listen).await?;
+    let address = listener.local_addr().unwrap_or(config.listen);
+    let mut config = config.clone();
+    if config.heartbeat_port == 0 {
+        config.heartbeat_port = address.port();
+    }
+    let (identity, store) = durable_state::open(&config.data_dir, config.store)?;
+    let identity = Arc::new(identity);
+    let (names, addresses) = server_names(&config);
+    let certificate = identity.server_certificate(&names, &addresses)?;
+    let tls = http::server_config(identity.authority.ca_der(), certificate)?;
+
+    let objects =
+        Objects::open(Arc::clone(&store), config.service_range, config.node_port_range).await?;
+    let api_address = ApiAddress {
+        service: config.api_service_address(),
+        address: config.advertise_address,
+        port: address.port(),
+    };
+    bootstrap(&objects, api_address).await?;
+
+    let tokens = Arc::new(Tokens::new(Arc::clone(&store), *identity.authority.spki_sha256()));
+    let (stop, stopping) = watch::channel(false);
+    let advertised = format!("{}:{}", config.advertise_address, address.port());
+    let control = control::start(&config, &objects, &identity, &tokens).await?;
+    let nodes = Arc::clone(&control.nodes);
+    let api = Arc::new(Api::new(objects, tokens, nodes, advertised.clone(), stopping));
+    announce(&config, &identity, &advertised)?;
+
+    let serving = tokio::spawn(http::serve(listener, tls, api));
+    let signal = wait_for_signal().await.map_err(ServerError::Signals)?;
+    info!(signal, "stopping");
+    // Receivers that are gone already have nothing to stop.
+    let _ = stop.send(true);
+    let _ = serving.await;
+    control.stop();
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(address).await.map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            return ServerError::PortInUse { address };
+        }
+        ServerError::Listen { address, source }
+    })
+}
+
+/// Returns the names and addresses by which this master may be reached.
+fn server_names(config: &Config) -> (Vec<String>, Vec<IpAddr>) {
+    let mut names: BTreeSet<String> = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ]
+    .map(str::to_owned)
+    .into();
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    names.extend(host.filter(|name| is_dns_name(name)));
+    let mut addresses: BTreeSet<IpAddr> = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(config.advertise_address),
+        IpAddr::V4(config.api_service_address()),
+    ]
+    .into();
+    if !config.listen.ip().is_unspecified() {
+        addresses.insert(config.listen.ip());
+    }
+    addresses.extend(own_addresses(config));
+    (names.into_iter().collect(), addresses.into_iter().collect())
+}
+
+/// Returns this machine's IPv4 addresses, but not those that the pod network gives it.
+fn own_addresses(config: &Config) -> Vec<IpAddr> {
+    let shift = 32 - u32::from(config.cluster_range.prefix_len);
+    let of_pods =
+        |ip: Ipv4Addr| ip.to_bits() >> shift == config.cluster_range.network.to_bits() >> shift;
+    let interfaces = getifaddrs().into_iter().flatten();
+    interfaces
+        .filter_map(|interface| interface.address?.as_sockaddr_in().map(|address| address.ip()))
+        .filter(|&ip| !of_pods(ip))
+        .map(IpAddr::V4)
+        .collect()
+}
+
+fn is_dns_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(allowed)
+}
+
+fn announce(config: &Config, identity: &Identity, advertised: &str) -> Result<(), IdentityError> {
+    let server = format!("https://{advertised}");
+    let kubeconfig = identity.write_kubeconfig(&config.data_dir, &server)?;
+    info!(
+        cluster = identity.cluster_id,
+        api = server,
+        kubeconfig = %kubeconfig.display(),
+        version = GIT_VERSION,
+        "ready"
+    );
+    info!(
+        "to add a board: `bramble token create` here, then `bramble-agent join <token> \
+         --server {advertised}` there"
+    );
+    Ok(())
+}
+
+async fn wait_for_signal() -> io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

@@ -1,0 +1,303 @@
+//! Real kubectl against a real master, for everything that needs no node.
+//!
+//! Skips, with a reason, where there is no kubectl.
+#![expect(clippy::print_stderr, reason = "a test that cannot run here says why")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A master of its own on a free port of the loopback interface.
+struct Master {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Master {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let child = spawn(folder.path(), "127.0.0.1:0");
+        let master = Self { child, folder };
+        master.wait();
+        master
+    }
+
+    /// Kills the process, as a power cut would, and starts it again.
+    fn crash_and_restart(&mut self) {
+        self.child.kill().expect("the master runs");
+        self.child.wait().expect("the master was ours");
+        fs::remove_file(self.kubeconfig()).expect("there was a kubeconfig");
+        self.child = spawn(self.folder.path(), "127.0.0.1:0");
+        self.wait();
+    }
+
+    fn wait(&self) {
+        for _ in 0..200 {
+            if self.kubeconfig().exists() && self.kubectl(&["get", "--raw", "/readyz"]).is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        panic!("the master is not ready: {}", self.log());
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("data/admin.kubeconfig")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Address as the kubeconfig has it.
+    fn address(&self) -> String {
+        let text = fs::read_to_string(self.kubeconfig()).expect("a kubeconfig");
+        let (_, rest) = text.split_once("server: https://").expect("a server");
+        rest.lines().next().expect("an address").to_owned()
+    }
+
+    /// Runs kubectl; gives its output, or its error text.
+    fn kubectl(&self, args: &[&str]) -> Result<String, String> {
+        let mut command = Command::new("kubectl");
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HOME", self.folder.path())
+            .arg("--request-timeout=20s")
+            .args(args);
+        text(command.output().expect("kubectl starts"))
+    }
+
+    #[track_caller]
+    fn check(&self, command: &str, expected: &str) {
+        let args: Vec<&str> = command.split_whitespace().collect();
+        match self.kubectl(&args) {
+            Ok(output) => assert!(output.contains(expected), "kubectl {command}: {output}"),
+            Err(error) => panic!("kubectl {command}: {error}\n{}", self.log()),
+        }
+    }
+
+    #[track_caller]
+    fn refuse(&self, command: &str, expected: &str) {
+        let args: Vec<&str> = command.split_whitespace().collect();
+        let error = self.kubectl(&args).expect_err(command);
+        assert!(error.contains(expected), "kubectl {command}: {error}");
+    }
+
+    #[track_caller]
+    fn wait_for(&self, command: &str, expected: &str) {
+        let args: Vec<&str> = command.split_whitespace().collect();
+        for _ in 0..100 {
+            if self.kubectl(&args).is_ok_and(|output| output.contains(expected)) {
+                return;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        panic!("kubectl {command} never said {expected}: {:?}", self.kubectl(&args));
+    }
+
+    fn apply(&self, manifest: &str) -> String {
+        let path = self.folder.path().join("manifest.yaml");
+        fs::write(&path, manifest).expect("a manifest");
+        let path = path.to_str().expect("a path in UTF-8");
+        self.kubectl(&["apply", "-f", path]).expect("apply")
+    }
+
+    fn bramble(&self, args: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bramble"));
+        command
+            .args(args)
+            .arg("--data-dir")
+            .arg(self.folder.path().join("data"))
+            .args(["--listen", &self.address()]);
+        text(command.output().expect("bramble starts"))
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(folder: &Path, listen: &str) -> Child {
+    let log =
+        fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
+    Command::new(env!("CARGO_BIN_EXE_bramble"))
+        .args(["server", "--listen", listen, "--data-dir"])
+        .arg(folder.join("data"))
+        .stderr(log)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the master starts")
+}
+
+fn text(output: Output) -> Result<String, String> {
+    let own = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(own(&output.stdout)) } else { Err(own(&output.stderr)) }
+}
+
+/// Tells whether kubectl is here; says so if it is not.
+fn kubectl_missing() -> bool {
+    let missing = Command::new("kubectl").arg("version").arg("--client").output().is_err();
+    if missing {
+        eprintln!("skipped: there is no kubectl on this machine");
+    }
+    missing
+}
+
+#[test]
+fn kubectl_creates_reads_changes_and_deletes() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    master.check("version", "Server Version: v1.36");
+    master.check("cluster-info", "control plane");
+    master.check("api-resources", "deployments");
+    master.check("get namespaces", "kube-node-lease");
+    master.check("get service kubernetes", "10.43.0.1");
+    master.check("auth whoami", "system:masters");
+    master.check("auth can-i create pods", "yes");
+
+    master.check("create namespace demo", "created");
+    master.check("create deployment web --image=nginx --replicas=2 -n demo", "created");
+    master.wait_for("get pods -n demo -o wide", "Pending");
+    master.check("get deployment web -n demo", "0/2");
+    master.check("scale deployment web --replicas=5 -n demo", "scaled");
+    master.check("get deployment web -n demo -o jsonpath={.spec.replicas}", "5");
+    master.check("expose deployment web --port=80 --type=NodePort -n demo", "exposed");
+    master.check("get services -n demo", "10.43.");
+    master.check("create configmap settings --from-literal=a=b", "created");
+    master.check("create secret generic key --from-literal=a=b", "created");
+    master.check("get secret key -o jsonpath={.data.a}", "Yg==");
+    master.check("run one --image=busybox", "created");
+    master.check("label pod one tier=front", "labeled");
+    master.check("get pods -l tier=front", "one");
+    master.check("get pods --field-selector=metadata.name=one -o name", "pod/one");
+    master.check("describe pod one", "Status:           Pending");
+    master.check("delete pod one", "deleted");
+    master.refuse("get pod one", "NotFound");
+    master.refuse("create configmap settings", "already exists");
+    master.check("delete namespace demo", "deleted");
+    master.refuse("get namespace demo", "NotFound");
+}
+
+#[test]
+fn manifest_is_applied_again_and_changed() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    let manifest = "apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: 'nginx:1'}]}
+";
+    assert!(master.apply(manifest).contains("deployment.apps/web created"));
+    let address = "get service web -o jsonpath={.spec.clusterIP}:{.spec.ports[0].nodePort}";
+    let args: Vec<&str> = address.split_whitespace().collect();
+    let before = master.kubectl(&args).expect("the service");
+    assert!(master.apply(manifest).contains("deployment.apps/web unchanged"));
+    let changed =
+        manifest.replace("nginx:1", "nginx:2").replace("port: 80", "port: 80, targetPort: 81");
+    assert!(master.apply(&changed).contains("deployment.apps/web configured"));
+    master.check("get deployment web -o wide", "nginx:2");
+    master.check("get service web -o jsonpath={.spec.ports[0].targetPort}", "81");
+    assert_eq!(master.kubectl(&args).expect("the service"), before);
+    let path = master.folder.path().join("manifest.yaml");
+    let path = path.to_str().expect("a path in UTF-8");
+    master.check(&format!("apply --server-side --force-conflicts -f {path}"), "applied");
+    master.check(&format!("delete -f {path}"), "deleted");
+}
+
+#[test]
+fn mistakes_are_told_clearly() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    let path = master.folder.path().join("bad.yaml");
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndatta: {}\n";
+    fs::write(&path, text).expect("a manifest");
+    let path = path.to_str().expect("a path in UTF-8");
+    master.refuse(&format!("create -f {path}"), "unknown field \"datta\"");
+    master.refuse("create configmap a -n nowhere", "\"nowhere\" not found");
+    master.refuse("create configmap Not_A_Name", "Invalid");
+    master.refuse("get nothing", "doesn't have a resource type");
+}
+
+#[test]
+fn nobody_gets_in_without_a_certificate() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    let text = fs::read_to_string(master.kubeconfig()).expect("a kubeconfig");
+    let (head, _) = text.split_once("    client-certificate-data").expect("a certificate");
+    let (_, contexts) = text.split_once("contexts:").expect("contexts");
+    let path = master.folder.path().join("nobody.kubeconfig");
+    fs::write(&path, format!("{head}    token: made-up\ncontexts:{contexts}")).expect("written");
+    let path = path.to_str().expect("a path in UTF-8");
+    for command in ["get pods", "get secrets -A", "get --raw /metrics", "get --raw /apis"] {
+        master.refuse(&format!("{command} --kubeconfig {path}"), "logged in");
+    }
+    master.check(&format!("get --raw /livez --kubeconfig {path}"), "ok");
+}
+
+#[test]
+fn acknowledged_writes_outlive_a_crash() {
+    if kubectl_missing() {
+        return;
+    }
+    let mut master = Master::start();
+    master.check("create configmap kept --from-literal=a=b", "created");
+    master.check("create service clusterip fixed --tcp=80", "created");
+    master.crash_and_restart();
+    master.check("get configmap kept -o jsonpath={.data.a}", "b");
+    master.check("get service fixed", "10.43.");
+    master.check("create configmap after", "created");
+}
+
+#[test]
+fn tokens_are_made_listed_and_deleted() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    let token = master.bramble(&["token", "create", "--ttl", "2h"]).expect("a token");
+    assert!(token.starts_with("BR1") && token.contains("::"), "{token}");
+    let id = token.split("::").nth(1).and_then(|rest| rest.split('.').next()).expect("an id");
+    assert!(master.bramble(&["token", "list"]).expect("a list").contains(id));
+    // The secret is nowhere in what the API serves.
+    master.check("get secrets -A -o name", "");
+    master.bramble(&["token", "delete", id]).expect("deleted");
+    let error = master.bramble(&["token", "delete", id]).expect_err("gone");
+    assert!(error.contains("there is no token"), "{error}");
+}
+
+#[test]
+fn second_master_on_the_same_port_says_so() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut second = spawn(folder.path(), &master.address());
+    assert!(!second.wait().expect("it ends").success());
+    let log = fs::read_to_string(folder.path().join("log")).expect("a log");
+    assert!(log.contains("is another master or API server running?"), "{log}");
+}
