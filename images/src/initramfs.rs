@@ -53,10 +53,7 @@ ip link set eth0 up
 ip address add "$ADDRESS/24" dev eth0
 ip route add default via "$GATEWAY"
 echo "board: network up"
-if [ ! -e /var/lib/bramble-agent/identity ]; then
-    bramble-agent join "$TOKEN" --config /etc/bramble/agent.toml || echo "board: join failed"
-fi
-bramble-agent run --config /etc/bramble/agent.toml
+bramble-agent run --token "$TOKEN" --config /etc/bramble/agent.toml
 echo "board: agent ended with $?"
 exec sh
 "#;

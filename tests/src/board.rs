@@ -117,13 +117,20 @@ impl Board {
         Ok(())
     }
 
-    /// Runs a shell line in the network of this board and returns what it prints.
+    /// Asks a web server from this board's network and returns its answer's body.
     ///
     /// # Errors
-    /// It fails.
-    pub fn shell(&self, line: &str) -> Result<String> {
+    /// No answer within three seconds.
+    pub fn ask(&self, ip: &str, port: u16) -> Result<String> {
+        // bash needs no resolver and no program beside it.
+        let line = format!(
+            "exec 3<>/dev/tcp/{ip}/{port} && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
+        );
         let namespace = format!("--net=/run/netns/{}", self.namespace);
-        crate::programs::run("nsenter", &[&namespace, "sh", "-c", line])
+        let answer =
+            crate::programs::run("nsenter", &[&namespace, "timeout", "3", "bash", "-c", &line])?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
+        Ok(body.trim().to_owned())
     }
 
     /// Ids of all processes of the board.
@@ -141,6 +148,20 @@ impl Board {
     pub fn processes_with(&self, part: &str) -> Result<Vec<u32>> {
         let mut found = self.processes()?;
         found.retain(|pid| command_line(*pid).contains(part));
+        Ok(found)
+    }
+
+    /// Ids of bramble's own processes on the board, containers left out.
+    ///
+    /// # Errors
+    /// The cgroup cannot be read.
+    pub fn daemons(&self) -> Result<Vec<u32>> {
+        let mut found = self.processes()?;
+        found.retain(|pid| {
+            let line = command_line(*pid);
+            let program = line.split(' ').next().unwrap_or_default();
+            program.rsplit('/').next().is_some_and(|name| name.starts_with("bramble"))
+        });
         Ok(found)
     }
 

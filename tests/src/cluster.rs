@@ -107,7 +107,7 @@ impl Cluster {
 
         let token = self.token(&[])?;
         let config_flag = config_path.to_string_lossy().into_owned();
-        let args = ["join", &token, "--config", &config_flag];
+        let args = ["join", &token, "--no-service", "--config", &config_flag];
         let joined = board.command(&self.agent_program(), &args).output()?;
         text_of("bramble-agent", &args, &joined).with_context(|| self.report())?;
         self.agents.push(board);
@@ -174,7 +174,8 @@ impl Cluster {
     /// # Errors
     /// `bramble token create` fails or prints none.
     pub fn token(&self, flags: &[&str]) -> Result<String> {
-        let printed = self.bramble(&[&["token", "create"], flags].concat())?;
+        let data = self.master_data().to_string_lossy().into_owned();
+        let printed = self.bramble(&[&["token", "create", "--data-dir", &data], flags].concat())?;
         let token = printed.split_whitespace().find(|word| word.starts_with("BR1"));
         token.map(str::to_owned).with_context(|| format!("no token in `{printed}`"))
     }
@@ -187,7 +188,6 @@ impl Cluster {
         let output = self
             .master
             .command(&self.binaries.join("bramble"), args)
-            .env("BRAMBLE_DATA_DIR", self.master_data())
             .env("KUBECONFIG", self.kubeconfig())
             .output()?;
         text_of("bramble", args, &output)

@@ -103,6 +103,8 @@ fn layer(program: &[u8]) -> Result<Vec<u8>> {
         header.set_entry_type(kind);
         header.set_mode(mode);
         header.set_size(u64::try_from(content.len()).unwrap_or_default());
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(1);
         if link.is_empty() {
             archive.append_data(&mut header, path, content)

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "test programs speak to people")]
 
+pub mod api;
+pub mod bench;
 pub mod board;
 pub mod cgroup;
 pub mod cluster;

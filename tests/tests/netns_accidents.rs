@@ -261,7 +261,8 @@ fn join(cluster: &Cluster, token: &str, name: &str) -> Output {
     let board = cluster.agent("n1").unwrap();
     let data = cluster.folder().join(format!("data-{name}")).to_string_lossy().into_owned();
     let server = format!("{}:6443", cluster.master().address);
-    let args = ["join", token, "--server", &server, "--node", name, "--data-dir", &data];
+    let args =
+        ["join", token, "--no-service", "--server", &server, "--node", name, "--data-dir", &data];
     board.command(&cluster.agent_program(), &args).output().unwrap()
 }
 

@@ -210,7 +210,7 @@ fn children_of(board: &board::Board, part: &str) -> Vec<i32> {
         .filter(|pid| {
             let line = board::command_line(*pid);
             let mut words = line.split(' ');
-            words.next().is_some_and(|program| program.contains("bramble-agent"))
+            words.next().is_some_and(|program| program.contains("bramble-"))
                 && words.next() == Some(part)
         })
         .map(|pid| pid.try_into().unwrap())

@@ -75,8 +75,7 @@ fn first_hour_of_a_kubernetes_user() {
     for board in ["n1", "n2"] {
         cluster
             .wait_until("the Service answers", SOON, || {
-                let line = format!("busybox wget -q -T 2 -O - http://{ip}");
-                let answer = cluster.agent(board)?.shell(&line)?;
+                let answer = cluster.agent(board)?.ask(&ip, 80)?;
                 Ok((!answer.starts_with("hello from web-")).then_some(answer))
             })
             .unwrap();

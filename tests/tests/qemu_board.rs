@@ -3,17 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use bramble_cross::board;
-use bramble_cross::build::build;
+use bramble_cross::build::{build, size_mb};
 use bramble_cross::toolchain::Toolchain;
 use bramble_images::initramfs;
 use bramble_tests::cluster::Cluster;
-use bramble_tests::programs::installed;
+use bramble_tests::programs::{installed, output};
 use bramble_tests::qemu::{EmulatedBoard, PROGRAM};
 use bramble_tests::{image, skip_unless, state};
 
+/// Program of Debian's package qemu-user-static.
+const USER_EMULATOR: &str = "qemu-aarch64-static";
 /// An emulated board on a busy machine takes its time; nothing is measured here.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -75,6 +78,33 @@ fn emulated_board_joins_and_runs_a_pod() {
         })
         .unwrap();
     cluster.stop_and_check().unwrap();
+}
+
+#[test]
+fn binaries_for_boards_run_on_the_boards_processor() {
+    skip_unless!(installed(USER_EMULATOR), "qemu-aarch64-static is not installed");
+    let board = board::find("arm64").unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let built = build(board, Toolchain::find(board, true).unwrap(), "release", root).unwrap();
+    let (master, agent) = (built.master.to_string_lossy(), built.agent.to_string_lossy());
+    for (program, args, wanted) in [
+        (&agent, &["--help"][..], "self-check"),
+        (&agent, &["version"], "0.1.0"),
+        (&agent, &["self-check"], "arm64"),
+        (&master, &["--help"], "server"),
+    ] {
+        let args = [&[program.as_ref()], args].concat();
+        let printed = output(Command::new(USER_EMULATOR).args(&args)).unwrap();
+        let text = String::from_utf8_lossy(&printed.stdout);
+        assert!(text.contains(wanted), "no `{wanted}` in {text}");
+    }
+    for path in [&built.master, &built.agent] {
+        let described = std::fs::read(path).unwrap();
+        let loader = b"ld-linux-aarch64.so.1\0";
+        let dynamic = described.windows(loader.len()).any(|window| window == loader);
+        assert!(!dynamic, "{} is not static", path.display());
+        println!("{:.1} MB  {}", size_mb(path).unwrap(), path.display());
+    }
 }
 
 /// The busybox that the board itself has been given.

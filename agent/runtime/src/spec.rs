@@ -424,11 +424,11 @@ fn linux(spec: &ContainerSpec) -> Result<Value, BuildSpecError> {
         .mounts
         .iter()
         .map(|mount| match mount.propagation {
-            Propagation::None => "rprivate",
-            Propagation::HostToContainer => "rslave",
-            Propagation::Bidirectional => "rshared",
+            Propagation::None => "private",
+            Propagation::HostToContainer => "slave",
+            Propagation::Bidirectional => "shared",
         })
-        .max_by_key(|name| ["rprivate", "rslave", "rshared"].iter().position(|own| own == name));
+        .max_by_key(|name| ["private", "slave", "shared"].iter().position(|own| own == name));
     Ok(json!({
         "namespaces": namespaces(spec),
         "cgroupsPath": spec.cgroup_path,

@@ -129,13 +129,13 @@ fn demo(flags: &Flags) -> Result<()> {
 fn through_cluster_ip(cluster: &Cluster, kubectl: &Kubectl) -> Result<String> {
     let service = kubectl.json(&["get", "service", "web"])?;
     let address = state::text(&service, "/spec/clusterIP").to_owned();
-    cluster.agent("n3")?.shell(&format!("busybox wget -q -T 3 -O - http://{address}"))?;
+    cluster.agent("n3")?.ask(&address, 80)?;
     Ok(address)
 }
 
 /// Cuts the power of one board under load and tells what happened when.
 fn pull_the_plug(cluster: &mut Cluster, kubectl: &Kubectl, service: SocketAddrV4) -> Result<()> {
-    let path = "jsonpath={.endpoints[*].nodeName}{\"\\n\"}";
+    let path = "jsonpath={.endpoints[?(@.conditions.ready==true)].nodeName}{\"\\n\"}";
     let slices = Watching::start(
         kubectl,
         &["get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-w", "-o", path],
@@ -246,7 +246,7 @@ impl Drop for Watching {
 fn agent_memory(cluster: &Cluster) -> Result<String> {
     let mut figures = Vec::new();
     for board in cluster.agents() {
-        let pids = board.processes_with("bramble-agent")?;
+        let pids = board.daemons()?;
         if !pids.is_empty() {
             figures.push(format!("{:.1}", pss_mb(&pids)));
         }
