@@ -14,9 +14,8 @@ pub(crate) fn folders(cgroup_path: &str) -> Vec<PathBuf> {
         .filter_map(|line| {
             let mut words = line.split(' ').skip(1);
             let (path, kind) = (words.next()?, words.next()?);
-            kind.starts_with("cgroup").then(|| {
-                Path::new(path).join(cgroup_path.trim_start_matches('/'))
-            })
+            kind.starts_with("cgroup")
+                .then(|| Path::new(path).join(cgroup_path.trim_start_matches('/')))
         })
         .filter(|folder| folder.is_dir())
         .collect()

@@ -173,7 +173,11 @@ pub(crate) enum CommandError {
     Image(String),
     /// The system refuses.
     #[error("could not {what}")]
-    System { what: &'static str, #[source] source: io::Error },
+    System {
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
     /// The board lacks something.
     #[error("this board lacks what the agent needs")]
     Unfit,
@@ -444,7 +448,11 @@ mod tests {
             Cli::try_parse_from(program.iter().chain(arguments)).unwrap()
         };
         let arguments = [
-            "--data-dir=/d", "--node=pi-1", "--label=a=b", "--plain-http-registry=r:5000", "-vv",
+            "--data-dir=/d",
+            "--node=pi-1",
+            "--label=a=b",
+            "--plain-http-registry=r:5000",
+            "-vv",
             "--address=10.0.0.2",
         ];
         let first = parse(&arguments.map(str::to_owned));

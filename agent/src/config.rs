@@ -62,10 +62,18 @@ pub(crate) struct Config {
 pub(crate) enum LoadConfigError {
     /// The file cannot be read.
     #[error("could not read configuration `{}`", path.display())]
-    Read { path: PathBuf, #[source] source: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// The file is not as it should be.
     #[error("configuration `{}` is not valid", path.display())]
-    Parse { path: PathBuf, #[source] source: toml::de::Error },
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: toml::de::Error,
+    },
     /// A value cannot be used.
     #[error("{what} `{value}` {why}")]
     Value { what: &'static str, value: String, why: &'static str },
@@ -169,8 +177,7 @@ fn read(path: &Path, must_exist: bool) -> Result<File, LoadConfigError> {
         }
         Err(source) => return Err(LoadConfigError::Read { path: path.to_owned(), source }),
     };
-    toml::from_str(&text)
-        .map_err(|source| LoadConfigError::Parse { path: path.to_owned(), source })
+    toml::from_str(&text).map_err(|source| LoadConfigError::Parse { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -260,8 +260,7 @@ impl Shared {
             .await
             .map_err(|error| (error.reason().to_owned(), error.message()))?;
         let took = clock::now().instant.saturating_duration_since(begun);
-        let pulled =
-            asks.then(|| Pulled { took_ms: took.as_millis(), bytes: image.size_bytes });
+        let pulled = asks.then(|| Pulled { took_ms: took.as_millis(), bytes: image.size_bytes });
         let image_id = image.image_id();
         self.state().images.insert(container.to_owned(), image);
         Ok(Event::ImageReady { container: container.to_owned(), image_id, pulled })

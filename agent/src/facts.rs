@@ -78,10 +78,8 @@ mod tests {
 
     #[test]
     fn this_machine_has_facts() {
-        let flags = crate::config::File {
-            data_dir: Some("/tmp".into()),
-            ..crate::config::File::default()
-        };
+        let flags =
+            crate::config::File { data_dir: Some("/tmp".into()), ..crate::config::File::default() };
         let empty = tempfile::NamedTempFile::new().unwrap();
         let config = Config::load(Some(empty.path()), &flags).unwrap();
         let facts = gather(&config, "n1", Ipv4Addr::LOCALHOST);

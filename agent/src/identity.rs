@@ -20,14 +20,24 @@ pub(crate) struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadIdentityError {
     /// The board has not joined.
-    #[error("this board has not joined a cluster yet; run `bramble-agent join TOKEN --server HOST:PORT`")]
+    #[error(
+        "this board has not joined a cluster yet; run `bramble-agent join TOKEN --server HOST:PORT`"
+    )]
     NotJoined,
     /// A file cannot be read or written.
     #[error("could not use `{}`", path.display())]
-    File { path: PathBuf, #[source] source: io::Error },
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// The key was damaged.
     #[error("the key in `{}` is damaged; leave and join again", path.display())]
-    Key { path: PathBuf, #[source] source: rcgen::Error },
+    Key {
+        path: PathBuf,
+        #[source]
+        source: rcgen::Error,
+    },
 }
 
 impl Identity {

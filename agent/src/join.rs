@@ -30,17 +30,29 @@ pub(crate) enum JoinError {
     #[error("server `{server}` must have the form HOST:PORT")]
     Server { server: String },
     /// The name cannot be a node's.
-    #[error("node name `{name}` must be a DNS label of at most 63 characters; choose one with --node")]
+    #[error(
+        "node name `{name}` must be a DNS label of at most 63 characters; choose one with --node"
+    )]
     NodeName { name: String },
     /// Nobody answers.
     #[error("could not reach the master at `{server}`")]
-    Connect { server: String, #[source] source: io::Error },
+    Connect {
+        server: String,
+        #[source]
+        source: io::Error,
+    },
     /// It answers too slowly.
     #[error("the master at `{server}` did not answer within {} s", JOIN_TIME_MAX.as_secs())]
     Slow { server: String },
     /// Another cluster, or something in between.
-    #[error("the server at `{server}` does not belong to the token's cluster; nothing was sent to it")]
-    WrongCluster { server: String, #[source] source: io::Error },
+    #[error(
+        "the server at `{server}` does not belong to the token's cluster; nothing was sent to it"
+    )]
+    WrongCluster {
+        server: String,
+        #[source]
+        source: io::Error,
+    },
     /// The connection broke.
     #[error("the connection to the master broke")]
     Broken(#[source] io::Error),
@@ -64,7 +76,11 @@ pub(crate) enum JoinError {
     Tls(#[source] rustls::Error),
     /// The certificate could not be kept.
     #[error("could not keep the certificate in `{}`", path.display())]
-    Keep { path: PathBuf, #[source] source: io::Error },
+    Keep {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// Joins and keeps the identity in `identity_dir`.
@@ -102,9 +118,7 @@ pub(crate) async fn join(
 fn request(key: &rcgen::KeyPair, node_name: &str) -> Result<Vec<u8>, JoinError> {
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, format!("system:node:{node_name}"));
+    params.distinguished_name.push(rcgen::DnType::CommonName, format!("system:node:{node_name}"));
     params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
     let request = params.serialize_request(key).map_err(JoinError::Request)?;
     Ok(request.der().to_vec())
@@ -116,7 +130,8 @@ async fn ask(
     node_name: &str,
     csr: Vec<u8>,
 ) -> Result<JoinReply, JoinError> {
-    let name = server_name(server).ok_or_else(|| JoinError::Server { server: server.to_owned() })?;
+    let name =
+        server_name(server).ok_or_else(|| JoinError::Server { server: server.to_owned() })?;
     let config = tls::join_config(token.ca_key_sha256, JOIN_ALPN).map_err(JoinError::Tls)?;
     let socket = TcpStream::connect(server)
         .await
@@ -125,8 +140,7 @@ async fn ask(
         .connect(name, socket)
         .await
         .map_err(|source| JoinError::WrongCluster { server: server.to_owned(), source })?;
-    let request =
-        JoinRequest { token: token.secret.clone(), node_name: node_name.to_owned(), csr };
+    let request = JoinRequest { token: token.secret.clone(), node_name: node_name.to_owned(), csr };
     let frame = encode(&request).map_err(|_| JoinError::Answer)?;
     stream.write_all(&frame).await.map_err(JoinError::Broken)?;
     stream.flush().await.map_err(JoinError::Broken)?;

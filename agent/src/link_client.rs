@@ -190,14 +190,10 @@ async fn dial(node: &Node, introduction: &Introduction) -> Result<Dialled, Sessi
         .await
         .map_err(SessionError::Connection)?;
     let tls = SharedTls::new(tls);
-    let mut connection = yamux::Connection::new(
-        tls.clone().compat(),
-        yamux::Config::default(),
-        yamux::Mode::Client,
-    );
-    let control = poll_fn(|cx| connection.poll_new_outbound(cx))
-        .await
-        .map_err(SessionError::Streams)?;
+    let mut connection =
+        yamux::Connection::new(tls.clone().compat(), yamux::Config::default(), yamux::Mode::Client);
+    let control =
+        poll_fn(|cx| connection.poll_new_outbound(cx)).await.map_err(SessionError::Streams)?;
     let mut control = control.compat();
     let hello = Hello {
         version_min: LINK_VERSION,

@@ -54,7 +54,11 @@ pub(crate) enum RunAgentError {
     Missing { what: &'static str },
     /// The system refuses.
     #[error("could not {what}")]
-    System { what: &'static str, #[source] source: io::Error },
+    System {
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
     /// Images cannot be kept.
     #[error("could not open the image store")]
     Images(#[source] bramble_image::OpenStoreError),
@@ -120,12 +124,12 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
             .map_err(system("make the run directory"))?;
     }
     let incarnation = Incarnation(
-        identity::next_incarnation(&config.data_dir).map_err(system("write to the data directory"))?,
+        identity::next_incarnation(&config.data_dir)
+            .map_err(system("write to the data directory"))?,
     );
     let boot_id = facts::boot_id().map_err(system("read the boot id"))?;
     let facts = facts::gather(&config, &name, address);
-    let image_store =
-        ImageStore::open(&config.data_dir).map_err(RunAgentError::Images)?;
+    let image_store = ImageStore::open(&config.data_dir).map_err(RunAgentError::Images)?;
     let images = ImageService::new(image_store.clone(), registries(&config))
         .map_err(RunAgentError::Pulls)?;
     let progress = Arc::new(Progress::default());

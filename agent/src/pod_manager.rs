@@ -228,11 +228,8 @@ impl PodManager {
     }
 
     fn send_everything(&mut self) {
-        let statuses: Vec<ToMaster> = self
-            .pods
-            .values()
-            .map(|slot| ToMaster::Pod(Box::new(slot.worker.status())))
-            .collect();
+        let statuses: Vec<ToMaster> =
+            self.pods.values().map(|slot| ToMaster::Pod(Box::new(slot.worker.status()))).collect();
         for status in statuses {
             self.send(status);
         }
@@ -499,9 +496,8 @@ impl PodManager {
         );
         for folder in [&self.node.config.data_dir, &self.node.config.run_dir] {
             let Ok(entries) = std::fs::read_dir(folder.join("pods")) else { continue };
-            strangers.extend(
-                entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()),
-            );
+            strangers
+                .extend(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()));
         }
         for uid in strangers.difference(&known) {
             let containers: Vec<String> = containers
@@ -520,13 +516,7 @@ impl PodManager {
 }
 
 /// How a container ended, with its termination message.
-fn exit_of(
-    node: &Node,
-    pod: &Pod,
-    container: &str,
-    attempt: u32,
-    exit: &protocol::Exit,
-) -> Exit {
+fn exit_of(node: &Node, pod: &Pod, container: &str, attempt: u32, exit: &protocol::Exit) -> Exit {
     Exit {
         code: exit.code,
         signal: exit.signal.unwrap_or(0),

@@ -18,7 +18,11 @@ pub(crate) enum ServiceError {
     Unit(#[source] io::Error),
     /// A command.
     #[error("could not run `systemctl {command}`")]
-    Run { command: String, #[source] source: io::Error },
+    Run {
+        command: String,
+        #[source]
+        source: io::Error,
+    },
     /// A command said no.
     #[error("`systemctl {command}` failed: {output}")]
     Failed { command: String, output: String },

@@ -38,7 +38,9 @@ pub(crate) enum VolumeError {
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {source}")]
     System { volume: String, source: io::Error },
     /// A hostPath is not what `type` says.
-    #[error("MountVolume.SetUp failed for volume \"{volume}\" : hostPath type check failed: {path} {why}")]
+    #[error(
+        "MountVolume.SetUp failed for volume \"{volume}\" : hostPath type check failed: {path} {why}"
+    )]
     HostPath { volume: String, path: String, why: &'static str },
     /// A mount names a volume that the pod lacks.
     #[error("volume \"{volume}\" is not a volume of the pod")]

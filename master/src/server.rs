@@ -34,7 +34,9 @@ pub(crate) enum ServerError {
     #[error("could not start the threads")]
     Runtime(#[source] io::Error),
     /// The port could not be had.
-    #[error("could not listen on {address}: is another master or API server running?")]
+    #[error(
+        "could not listen on {address}: the port is in use; is another master or API server running?"
+    )]
     PortInUse { address: SocketAddr },
     /// The address could not be had.
     #[error("could not listen on {address}")]

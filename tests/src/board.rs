@@ -75,6 +75,7 @@ impl Board {
             .args(["unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", &setup])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .context("could not switch a board on")?;
         let on = format!("/proc/{}/root{}/run/on", power.id(), self.card.display());

@@ -27,7 +27,8 @@ fn pods_leave_a_node_that_loses_power_and_it_comes_back_clean() {
 
     cluster
         .wait_until("no endpoint on the dead node", Duration::from_secs(10), || {
-            let slices = kubectl.run(&["get", "endpointslices", "-o", "jsonpath={..nodeName}"])?;
+            let ready = "jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].nodeName}";
+            let slices = kubectl.run(&["get", "endpointslices", "-o", ready])?;
             Ok(slices.contains("n2").then_some(slices))
         })
         .unwrap();

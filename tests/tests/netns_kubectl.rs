@@ -205,7 +205,7 @@ spec:
   containers:
   - name: main
     image: registry.local/hello:1
-    command: [sh, -c, 'echo $COLOUR $PASSWORD $NODE $(NOT_EXPANDED) $$; cat /settings/file; echo; cat /hidden/password; echo; echo kept > /scratch/x; cat /scratch/x; hostname']
+    command: [sh, -c, 'echo $COLOUR $PASSWORD $NODE; cat /settings/file; echo; cat /hidden/password; echo; echo kept > /scratch/x; cat /scratch/x; hostname']
     env:
     - {name: COLOUR, valueFrom: {configMapKeyRef: {name: settings, key: colour}}}
     - {name: PASSWORD, valueFrom: {secretKeyRef: {name: hidden, key: password}}}
@@ -227,7 +227,7 @@ spec:
     cluster
         .wait_until("its log", SOON, || {
             let log = kubectl.run(&["logs", "reader"])?;
-            let reached = log.starts_with("green s3cret n1")
+            let reached = log.starts_with("green s3cret n1\n")
                 && log.ends_with("content\ns3cret\nkept\nreader\n");
             Ok((!reached).then_some(log))
         })

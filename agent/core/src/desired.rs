@@ -76,9 +76,7 @@ impl Desired {
                 let old = self.data.insert(key.clone(), data);
                 (old.as_ref() != self.data.get(&key)).then_some(Touched::Data(key))
             }
-            Change::DataGone(key) => {
-                self.data.remove(&key).is_some().then_some(Touched::Data(key))
-            }
+            Change::DataGone(key) => self.data.remove(&key).is_some().then_some(Touched::Data(key)),
             Change::Service(service) => {
                 let key = (service.namespace.clone(), service.name.clone());
                 if let Some(named) = named {

@@ -268,7 +268,11 @@ impl PodWorker {
             .init_containers
             .iter()
             .map(|container| ContainerLife::new(container, true, after_init))
-            .chain(pod.containers.iter().map(|container| ContainerLife::new(container, false, after_init)))
+            .chain(
+                pod.containers
+                    .iter()
+                    .map(|container| ContainerLife::new(container, false, after_init)),
+            )
             .collect();
         let mut worker = Self {
             pod,

@@ -138,9 +138,19 @@ impl Rules {
         for (name, rules) in &self.chains {
             let _ = writeln!(out, "  chain {name} {{\n    {}\n  }}", rules.join("\n    "));
         }
-        elements(&mut out, "map service_ips", &format!("{key} : verdict"), verdicts(&self.addresses));
+        elements(
+            &mut out,
+            "map service_ips",
+            &format!("{key} : verdict"),
+            verdicts(&self.addresses),
+        );
         let key_np = "inet_proto . inet_service";
-        elements(&mut out, "map node_ports", &format!("{key_np} : verdict"), verdicts(&self.node_ports));
+        elements(
+            &mut out,
+            "map node_ports",
+            &format!("{key_np} : verdict"),
+            verdicts(&self.node_ports),
+        );
         elements(&mut out, "set refused_ips", key, listed(&self.refused));
         elements(&mut out, "set refused_node_ports", key_np, listed(&self.refused_node_ports));
         elements(&mut out, "set hairpins", "ipv4_addr . ipv4_addr", listed(&self.hairpins));

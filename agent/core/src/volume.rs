@@ -77,11 +77,7 @@ pub fn files(
         };
     };
     if items.is_empty() {
-        return data
-            .entries
-            .iter()
-            .map(|(key, content)| file(key, *mode, content))
-            .collect();
+        return data.entries.iter().map(|(key, content)| file(key, *mode, content)).collect();
     }
     let mut files = Vec::new();
     for DataItem { key, path, mode: own_mode } in items {

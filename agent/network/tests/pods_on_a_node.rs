@@ -1,6 +1,7 @@
 //! Two pods on one node, in a network namespace that the test makes for itself.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+#![expect(clippy::print_stdout, reason = "a skipped test says why")]
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -205,9 +205,11 @@ fn mounts(
     };
     let mut mounts = Vec::new();
     let own = |path: &str| container.mounts.iter().any(|mount| mount.path == path);
-    for (target, file) in
-        [("/etc/hosts", "hosts"), ("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname")]
-    {
+    for (target, file) in [
+        ("/etc/hosts", "hosts"),
+        ("/etc/resolv.conf", "resolv.conf"),
+        ("/etc/hostname", "hostname"),
+    ] {
         // A pod that mounts its own file there gets its own.
         if !own(target) {
             mounts.push(bind(target, &folders.memory.join(file), false));

@@ -87,6 +87,8 @@ fn memory(cluster: &Cluster, api: &Api) -> Result<Vec<String>> {
     all_running(&events, &mut waiting)?;
     pause(SETTLE);
     let loaded = agent_mb(cluster)?;
+    // A server may close a connection on which nothing happened for so long.
+    let mut connection = api.connect()?;
     for name in &names {
         delete(&mut connection, &events, name)?;
     }

@@ -80,7 +80,9 @@ fn sizes() -> Result<String> {
         let size = |name: &str| {
             fs::metadata(folder.join(profile).join(name)).map(|file| bytes(float(file.len())))
         };
-        if let (Ok(master), Ok(agent)) = (size("bramble"), size("bramble-agent")) {
+        let sizes = [size("bramble"), size("bramble-agent")];
+        if sizes.iter().any(Result::is_ok) {
+            let [master, agent] = sizes.map(|size| size.unwrap_or_else(|_| "not built".to_owned()));
             found.push(format!("{master}, {agent} (profile `{profile}`)"));
         }
     }

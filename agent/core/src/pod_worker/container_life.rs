@@ -50,11 +50,18 @@ pub(super) struct ContainerLife {
 pub(super) enum Step {
     Idle,
     Pulling,
-    PullWaiting { shown_until: Option<Instant>, until: Instant },
+    PullWaiting {
+        shown_until: Option<Instant>,
+        until: Instant,
+    },
     Starting,
-    CreateWaiting { until: Instant },
+    CreateWaiting {
+        until: Instant,
+    },
     Running,
-    Ended { restart_at: Option<Instant> },
+    Ended {
+        restart_at: Option<Instant>,
+    },
     /// The pod stops and this container has nothing running.
     Given,
 }
@@ -420,10 +427,8 @@ impl ContainerLife {
             finished_ms: exit.finished_ms.max(started_ms),
         };
         self.step = Step::Ended { restart_at: None };
-        actions.push(Action::RemoveContainer {
-            container: self.name.clone(),
-            attempt: self.attempt,
-        });
+        actions
+            .push(Action::RemoveContainer { container: self.name.clone(), attempt: self.attempt });
     }
 
     /// Keeps the end of the run before as `lastState` when a new state is shown over it.
@@ -445,9 +450,7 @@ fn waiting(reason: &str, message: &str) -> ContainerState {
 
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A duration as Go prints it: `1m20s`, `10s`, `340ms`, `1.234s`.

@@ -207,8 +207,7 @@ fn a_crashing_container_backs_off_after_one_immediate_restart() {
         status.state,
         ContainerState::Waiting {
             reason: "CrashLoopBackOff".to_owned(),
-            message: "back-off 10s restarting failed container=main pod=web_default(u1)"
-                .to_owned(),
+            message: "back-off 10s restarting failed container=main pod=web_default(u1)".to_owned(),
         }
     );
     assert!(matches!(status.last_state, Some(ContainerState::Terminated { exit_code: 1, .. })));
@@ -279,7 +278,10 @@ fn grace_over_means_kill_and_kill_again() {
     assert_eq!(short(&worker.on_event(Event::Timer, at(13_000))), "Kill main#0");
     // The master forgot the pod: no more waiting, and not twice.
     assert_eq!(short(&worker.on_event(Event::Gone, at(13_500))), "Kill main#0");
-    assert_eq!(short(&worker.on_event(exited("main", 0, 137), at(14_000))), "remove main#0, tear-down");
+    assert_eq!(
+        short(&worker.on_event(exited("main", 0, 137), at(14_000))),
+        "remove main#0, tear-down"
+    );
 }
 
 #[test]
@@ -290,7 +292,10 @@ fn a_deadline_fails_the_pod() {
     play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
     assert_eq!(short(&worker.on_event(Event::Timer, at(10_000))), "Term main#0");
     assert_eq!(worker.status().phase, PodPhase::Running);
-    assert_eq!(short(&worker.on_event(exited("main", 0, 143), at(11_000))), "remove main#0, release");
+    assert_eq!(
+        short(&worker.on_event(exited("main", 0, 143), at(11_000))),
+        "remove main#0, release"
+    );
     let status = worker.status();
     assert_eq!((status.phase, status.reason.as_str()), (PodPhase::Failed, "DeadlineExceeded"));
 }
@@ -339,11 +344,8 @@ fn a_new_image_restarts_the_container_at_once() {
 #[test]
 fn a_start_that_a_deletion_overtook_is_stopped() {
     let (mut worker, _) = PodWorker::new(pod(), at(0));
-    let log = play(
-        &mut worker,
-        0,
-        vec![ready(), image("main"), deleted(pod(), 30), started("main", 0)],
-    );
+    let log =
+        play(&mut worker, 0, vec![ready(), image("main"), deleted(pod(), 30), started("main", 0)]);
     assert_eq!(log[2], "Term main#0");
     assert_eq!(log[3], "Term main#0");
 }
@@ -353,12 +355,8 @@ fn an_adopted_pod_keeps_its_running_containers() {
     let (mut worker, _) = PodWorker::new(pod(), at(0));
     play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
     let before = worker.status();
-    let found = Found {
-        container: "main".to_owned(),
-        attempt: 0,
-        id: "u1.main.0".to_owned(),
-        exit: None,
-    };
+    let found =
+        Found { container: "main".to_owned(), attempt: 0, id: "u1.main.0".to_owned(), exit: None };
     let (adopted, actions) = PodWorker::adopt(worker.record(), &[found], true, at(9_000));
     assert_eq!(short(&actions), "");
     assert_eq!(adopted.status(), before);

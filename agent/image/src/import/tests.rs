@@ -1,3 +1,5 @@
+//! Imports of real layouts and archives, and of damaged ones.
+
 use std::{fs, io::Write};
 
 use super::*;

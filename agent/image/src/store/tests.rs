@@ -1,3 +1,5 @@
+//! The store over restarts, half-written layers and damaged files.
+
 use std::fs;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Archives that try to escape, exhaust or confuse, with a canary tree outside.
+
 use std::{
     fs,
     io::Write,
