@@ -102,16 +102,40 @@ impl Cluster {
             &format!("{card}/run"),
             &board.cgroup_root(),
         );
-        let config_path = board.card.join("agent.toml");
-        fs::write(&config_path, config)?;
-
-        let token = self.token(&[])?;
-        let config_flag = config_path.to_string_lossy().into_owned();
-        let args = ["join", &token, "--no-service", "--config", &config_flag];
-        let joined = board.command(&self.agent_program(), &args).output()?;
-        text_of("bramble-agent", &args, &joined).with_context(|| self.report())?;
+        self.join(&board, &config)?;
         self.agents.push(board);
         self.start_agent(name)
+    }
+
+    /// Joins the master's own board and starts an agent beside the server: one machine alone is a
+    /// cluster, too.
+    ///
+    /// # Errors
+    /// As [`Cluster::add_agent`].
+    pub fn add_agent_on_master(&mut self) -> Result<()> {
+        let card = self.master.card.display();
+        let config = self.agent_config(
+            &self.master.name,
+            self.master.address,
+            &format!("{card}/agent"),
+            &format!("{card}/run/agent"),
+            &self.master.cgroup_root(),
+        );
+        self.join(&self.master, &config)?;
+        let program = self.agent_program();
+        let config = self.master.card.join("agent.toml").to_string_lossy().into_owned();
+        self.master.spawn("agent", &program, &["run", "--config", &config])
+    }
+
+    fn join(&self, board: &Board, config: &str) -> Result<()> {
+        let path = board.card.join("agent.toml");
+        fs::write(&path, config)?;
+        let token = self.token(&[])?;
+        let path = path.to_string_lossy().into_owned();
+        let args = ["join", &token, "--no-service", "--config", &path];
+        let joined = board.command(&self.agent_program(), &args).output()?;
+        text_of("bramble-agent", &args, &joined).with_context(|| self.report())?;
+        Ok(())
     }
 
     /// Configuration of an agent: its own place, and the registry of this cluster.

@@ -258,3 +258,18 @@ spec:
         .unwrap();
     cluster.stop_and_check().unwrap();
 }
+
+#[test]
+fn one_machine_alone_is_a_cluster() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = Cluster::start(24).unwrap();
+    cluster.add_agent_on_master().unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    cluster.wait_until("the node is Ready", SOON, || state::nodes_ready(&kubectl, 1)).unwrap();
+    kubectl.apply(include_str!("../../examples/web.yaml")).unwrap();
+    cluster.wait_until("three pods", SOON, || state::pods_ready(&kubectl, "app=web", 3)).unwrap();
+    let address = cluster.master().address.to_string();
+    let answer = cluster.master().ask(&address, 30080).unwrap();
+    assert!(answer.starts_with("hello from web-"), "{answer}");
+    cluster.stop_and_check().unwrap();
+}
