@@ -32,6 +32,7 @@ need /usr/include/seccomp.h libseccomp-dev
 need pkg-config pkg-config
 need ip iproute2
 need nsenter util-linux
+need hostname hostname
 need nft nftables
 need docker-registry docker-registry
 need skopeo skopeo
@@ -42,7 +43,7 @@ if [ "$want" = test ] || [ "$want" = bench ]; then
     need umoci umoci
     need crun crun
     need runc runc
-    need /usr/src/rustc-1.96.0/library/core rust-web-src
+    need /usr/lib/rustlib/src/rust/library/core rust-web-src
     [ -x /usr/bin/rustc ] || packages="$packages rustc-web"
     need qemu-aarch64-static qemu-user-static
 fi

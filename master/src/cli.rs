@@ -1,5 +1,6 @@
 //! Command line of `bramble`.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -23,6 +24,13 @@ pub(crate) enum Command {
     Server(ServerFlags),
     /// Make, list and delete the tokens with which boards join (on the master's device).
     Token(TokenArgs),
+    /// Import and list images on this board; the same as `bramble-agent image`.
+    #[command(disable_help_flag = true)]
+    Image {
+        /// What `bramble-agent image` takes: `import FILE`, `list`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        args: Vec<OsString>,
+    },
     /// Work with the objects of a cluster.
     #[command(flatten)]
     Client(ClientCommand),

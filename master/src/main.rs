@@ -10,6 +10,7 @@ mod durable;
 mod durable_state;
 mod heartbeat;
 mod http;
+mod image_command;
 mod link;
 mod node_port;
 mod objects;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
                 .map_err(Box::<dyn Error>::from)
                 .and_then(|config| server::run(&config).map_err(Box::from))
         }
+        Command::Image { args } => Err(image_command::run(&args).into()),
         Command::Token(args) => wait(token_command::run(&args))
             .map_err(Box::from)
             .and_then(|result| result.map_err(Box::from)),

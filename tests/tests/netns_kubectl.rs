@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bramble_tests::cluster::Cluster;
+use bramble_tests::programs::run;
 use bramble_tests::skip_unless;
 use bramble_tests::state::{self, text};
 
@@ -271,5 +272,21 @@ fn one_machine_alone_is_a_cluster() {
     let address = cluster.master().address.to_string();
     let answer = cluster.master().ask(&address, 30080).unwrap();
     assert!(answer.starts_with("hello from web-"), "{answer}");
+
+    // An image that no registry has.
+    let archive = cluster.folder().join("carried.tar");
+    let layout = cluster.folder().join("hello");
+    let from = format!("oci:{}:hello:1", layout.display());
+    let to = format!("oci-archive:{}:example.test/carried:1", archive.display());
+    run("skopeo", &["copy", "--quiet", &from, &to]).unwrap();
+    let config = cluster.master().card.join("agent.toml").to_string_lossy().into_owned();
+    let archive = archive.to_string_lossy().into_owned();
+    cluster.bramble(&["image", "--config", &config, "import", &archive]).unwrap();
+    let listed = cluster.bramble(&["image", "--config", &config, "list"]).unwrap();
+    assert!(listed.contains("example.test/carried"), "{listed}");
+    kubectl.run(&["run", "carried", "--image=example.test/carried:1"]).unwrap();
+    cluster
+        .wait_until("it runs", SOON, || state::pod_phase(&kubectl, "carried", "Running"))
+        .unwrap();
     cluster.stop_and_check().unwrap();
 }
