@@ -46,7 +46,9 @@ impl Packages {
     /// There is none of that name, or it cannot be fetched or unpacked.
     pub fn unpack(&self, package: &str) -> Result<PathBuf> {
         let archives = self.folder.join("cache/archives");
-        let printed = self.apt("apt-get", &["download", "--print-uris", package])?;
+        // Asked from another folder: apt says nothing of what is already there.
+        let printed =
+            self.apt_in(&self.folder, "apt-get", &["download", "--print-uris", package])?;
         // 'URL' FILE SIZE HASH
         let file = printed.split_whitespace().nth(1).with_context(|| {
             format!("apt knows no package `{package}` for {}", self.architecture)
@@ -109,6 +111,10 @@ impl Packages {
     }
 
     fn apt(&self, program: &str, args: &[&str]) -> Result<String> {
+        self.apt_in(&self.folder.join("cache/archives"), program, args)
+    }
+
+    fn apt_in(&self, place: &Path, program: &str, args: &[&str]) -> Result<String> {
         let folder = self.folder.display();
         let settings = [
             format!("Dir::State={folder}"),
@@ -124,7 +130,7 @@ impl Packages {
             "APT::Sandbox::User=root".to_owned(),
         ];
         let mut command = Command::new(program);
-        command.current_dir(self.folder.join("cache/archives"));
+        command.current_dir(place);
         for setting in &settings {
             command.args(["-o", setting]);
         }

@@ -3,6 +3,9 @@
 //! The load generator runs on the same machine and takes its part of the processor.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -147,11 +150,25 @@ fn many_watchers() -> Result<String> {
         }
     }
     drop(watchers);
+    let sync = sync_time(&cluster.master_data().join("sync-time"))?.p50();
     cluster.master_mut().cut_power()?;
     let samples = times.len();
     Ok(format!(
         "{} from sending the write to each watcher's event (n={samples}; {WRITES} writes one at a \
-         time; the watchers share this machine)",
+         time; the watchers share this machine, whose disk takes {sync} to sync one page)",
         Samples::new(times).p50_p99()
     ))
+}
+
+/// What the disk alone takes to make one page durable.
+fn sync_time(path: &Path) -> Result<Samples> {
+    let file = File::create(path)?;
+    let mut times = Vec::with_capacity(WRITES);
+    for index in 0..WRITES {
+        let start = now();
+        file.write_all_at(&[1; 4096], u64::try_from(index % 64)? * 4096)?;
+        file.sync_data()?;
+        times.push(start.elapsed());
+    }
+    Ok(Samples::new(times))
 }
