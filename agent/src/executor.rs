@@ -319,7 +319,12 @@ impl Shared {
         match outcome.await {
             Ok(()) => Event::ContainerStarted { container: container.to_owned(), attempt, id },
             Err(CallError::Failed(failure)) if failure.reason == FailureReason::FenceDenied => {
-                self.unmount(container, attempt).await;
+                // Its init waits for a start that does not come: without the folder, nobody
+                // would know of it any more.
+                match self.node.runtime.delete(&id).await {
+                    Ok(()) => self.unmount(container, attempt).await,
+                    Err(error) => tracing::warn!(%error, id, "a refused singleton is still there"),
+                }
                 not_created("CreateContainerError", failure.message)
             }
             Err(CallError::Failed(failure)) => Event::ContainerNotStarted {

@@ -73,6 +73,7 @@ async fn remove_network(config: &Config) -> Result<(), String> {
     let network = NodeNetwork::open(NodeNetworkConfig {
         bridge: config.bridge.clone(),
         pod_range: accepted.pod_range,
+        service_range: accepted.service_range,
         run_dir: config.run_dir.clone(),
     });
     let network = network.await.map_err(|error| crate::telemetry::Chain(&error).to_string())?;

@@ -62,9 +62,12 @@ impl Applied {
                 services: &desired.services,
                 unreachable,
             };
-            let newly: BTreeSet<NodeId> =
-                unreachable.difference(&self.unreachable).copied().collect();
-            let lost = service_rules::lost_endpoints(&desired.services, &newly);
+            let lost = service_rules::lost_endpoints(
+                &desired.services,
+                desired.peers.values(),
+                unreachable,
+                &self.unreachable,
+            );
             let routes: BTreeSet<Route> = routes::plan(accepted.pod_range, desired.peers.values())
                 .into_iter()
                 .map(|route| Route { range: route.range, via: route.via })
@@ -84,20 +87,22 @@ impl Applied {
         }
         // After the rules, or a client's next packet would go the old way again.
         if !lost.is_empty() {
-            let count = lost.len();
             match network.drop_connections_to(lost).await {
                 Ok(dropped) => tracing::info!(
-                    endpoints = count,
+                    nodes = ?unreachable,
                     connections = dropped,
                     "endpoints on unreachable nodes are left out"
                 ),
                 Err(error) => {
                     let error = crate::telemetry::Chain(&error).to_string();
                     tracing::warn!(error, "connections to a lost node could not be ended");
+                    complete = false;
                 }
             }
         }
-        self.unreachable.clone_from(unreachable);
+        if complete {
+            self.unreachable.clone_from(unreachable);
+        }
         if self.routes.as_ref() != Some(&wanted) {
             match network.set_routes(&wanted).await {
                 Ok(()) => self.routes = Some(wanted),

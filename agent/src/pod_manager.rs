@@ -18,10 +18,10 @@ use bramble_agent_core::desired::Touched;
 use bramble_agent_core::pod_worker::{Action, Event, Exit, Found, PodWorker};
 use bramble_network::{NodeNetwork, NodeNetworkConfig};
 use bramble_runtime::protocol::{self, ContainerState, ContainerStatus};
-use bramble_shared::link::{Accepted, DataKey, NodeConditions, Pod, ToMaster};
+use bramble_shared::link::{Accepted, DataKey, Ipv4Range, NodeConditions, Pod, ToMaster};
 use bramble_shared::node_set::NodeSet;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock;
 use crate::container_id::ContainerId;
@@ -34,6 +34,9 @@ use crate::runtime_link::Notice;
 
 /// Longest sleep of the loop, so that the heartbeat's progress counter moves on a calm node.
 const ROUND_MAX: embassy_time::Duration = embassy_time::Duration::from_millis(1000);
+
+/// Longest wait for what an earlier boot left behind; it goes on being removed after that.
+const CLEAN_UP_MAX: embassy_time::Duration = embassy_time::Duration::from_secs(10);
 
 /// An event for one pod.
 pub(crate) type PodEvent = (String, Event);
@@ -90,13 +93,31 @@ impl PodManager {
         }
         self.to_adopt = Some(records::read_all(&records_dir));
         // Nothing is decided before the runtime has said what runs.
+        let mut cleaning = JoinSet::new();
         while self.to_adopt.is_some() {
             match runtime.recv().await {
-                Some(Notice::Containers(containers)) => self.adopt(&containers),
+                Some(Notice::Containers(containers)) => cleaning = self.adopt(&containers),
                 Some(Notice::Event(_)) => {}
                 None => return,
             }
         }
+        // After a reboot the master sends the same pods again. Their folders of before must be
+        // gone by then, or what is cleaned up would be what has just been made.
+        let latest = clock::now().instant + CLEAN_UP_MAX;
+        while !cleaning.is_empty() && clock::now().instant < latest {
+            self.node.progress.note_pod_manager();
+            tokio::select! {
+                _ = cleaning.join_next() => {}
+                notice = runtime.recv() => match notice {
+                    Some(notice) => self.runtime_notice(notice),
+                    None => return,
+                },
+                () = clock::sleep_until(latest) => {
+                    tracing::warn!(pods = cleaning.len(), "old pods are still being removed");
+                }
+            }
+        }
+        cleaning.detach_all();
         let Some(mut received) = self.received.take() else { return };
         loop {
             self.node.progress.note_pod_manager();
@@ -170,7 +191,7 @@ impl PodManager {
         if let Err(error) = records::write_accepted(&self.node.records_dir(), &accepted) {
             tracing::warn!(%error, "the master's welcome could not be kept");
         }
-        let range = accepted.pod_range;
+        let (range, services) = (accepted.pod_range, accepted.service_range);
         let changed = self.addresses.as_ref().is_none_or(|held| held.range() != range);
         self.node.set_accepted(accepted);
         if changed {
@@ -180,18 +201,19 @@ impl PodManager {
             self.network = None;
         }
         if self.network.is_none() {
-            self.open_network(range).await;
+            self.open_network(range, services).await;
         }
         self.network_changed.notify_one();
     }
 
-    async fn open_network(&mut self, pod_range: bramble_shared::link::Ipv4Range) {
+    async fn open_network(&mut self, pod_range: Ipv4Range, service_range: Ipv4Range) {
         if let Some(task) = self.network_task.take() {
             task.abort();
         }
         let config = NodeNetworkConfig {
             bridge: self.node.config.bridge.clone(),
             pod_range,
+            service_range,
             run_dir: self.node.config.run_dir.clone(),
         };
         match NodeNetwork::open(config).await {
@@ -449,9 +471,10 @@ impl PodManager {
         }
     }
 
-    /// Takes over what the agent before left, and cleans up what nobody knows.
-    fn adopt(&mut self, containers: &[ContainerStatus]) {
-        let Some(records) = self.to_adopt.take() else { return };
+    /// Takes over what the agent before left, and starts to clean up what nobody knows.
+    fn adopt(&mut self, containers: &[ContainerStatus]) -> JoinSet<()> {
+        let mut cleaning = JoinSet::new();
+        let Some(records) = self.to_adopt.take() else { return cleaning };
         let known: BTreeSet<String> = records.iter().map(|r| r.pod.uid.clone()).collect();
         let sandboxes: BTreeSet<String> =
             self.network.iter().flat_map(|network| network.pods()).collect();
@@ -506,12 +529,13 @@ impl PodManager {
                 .map(|status| status.id.clone())
                 .collect();
             let cleaner = Cleaner::new(Arc::clone(&self.node), self.network.clone(), uid.clone());
-            tokio::spawn(async move {
+            cleaning.spawn(async move {
                 if let Err(error) = cleaner.clean(&containers).await {
                     tracing::warn!(error, "what is left of an old pod could not be removed");
                 }
             });
         }
+        cleaning
     }
 }
 

@@ -11,7 +11,20 @@ use crate::config::StoreKind;
 
 /// Kubernetes for Raspberry Pis.
 #[derive(Debug, Parser)]
-#[command(name = "bramble", version, arg_required_else_help = true)]
+#[command(
+    name = "bramble",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  bramble server                       (the master, on its board)
+  bramble token create                 (there too: a token for another board)
+  bramble get nodes
+  bramble apply -f web.yaml
+  bramble get pods -o wide
+  bramble logs -f deploy/web
+
+Clients find the cluster by --kubeconfig, $KUBECONFIG or ~/.kube/config; kubectl works as well."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -21,8 +34,23 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the master.
+    #[command(after_help = "Examples:
+  bramble server
+  bramble server --advertise-address=192.168.1.10
+  bramble server --data-dir=/tmp/bramble --listen=127.0.0.1:6443 --log-level=debug
+
+Its kubeconfig is `admin.kubeconfig` in the data folder:
+  export KUBECONFIG=/var/lib/bramble/admin.kubeconfig")]
     Server(ServerFlags),
     /// Make, list and delete the tokens with which boards join (on the master's device).
+    #[command(after_help = "Examples:
+  bramble token create
+  bramble token create --ttl=1d --uses=10 --description=shelf
+  bramble token list
+  bramble token delete mzxw6ytb
+
+Then, on the board that shall join:
+  bramble-agent join <token> --server <address of the master>:6443")]
     Token(TokenArgs),
     /// Import and list images on this board; the same as `bramble-agent image`.
     #[command(disable_help_flag = true)]
@@ -91,6 +119,9 @@ pub(crate) struct TokenArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Make a token and print it.
+    #[command(after_help = "Examples:
+  bramble token create
+  bramble token create --ttl=1d --uses=10 --description=shelf")]
     Create {
         /// How long it can be used: 30m, 1h, 7d.
         #[arg(long, default_value = "1h", value_parser = parse_duration_s)]

@@ -127,6 +127,11 @@ impl NodePort for NodeLink {
     async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, node: String) {
         match session::serve(self, stream, peer, &node).await {
             Ok(why) => tracing::info!(%node, %peer, why, "node link ended"),
+            Err(error) if error.lost() => {
+                // Ordinary for boards: power and cables come and go.
+                tracing::info!(%node, %peer, "connection lost");
+                tracing::debug!(%node, %peer, error = %Chain(&error), "why the connection was lost");
+            }
             Err(error) => {
                 tracing::warn!(%node, %peer, error = %Chain(&error), "node link failed");
             }

@@ -20,6 +20,7 @@ use crate::durable_state::{self, OpenStateError};
 use crate::http::{self, Api, GIT_VERSION, TlsError};
 use crate::objects::Objects;
 use crate::pki::{Identity, IdentityError};
+use crate::telemetry;
 use crate::token::Tokens;
 
 /// Threads that serve requests: a Pi has four cores, and most of them belong to the workload.
@@ -184,6 +185,17 @@ fn announce(config: &Config, identity: &Identity, advertised: &str) -> Result<()
         "to add a board: `bramble token create` here, then `bramble-agent join <token> \
          --server {advertised}` there"
     );
+    telemetry::welcome(&format!(
+        "
+bramble is ready at {server}
+
+  To use it from here:   export KUBECONFIG={}
+                         bramble get nodes
+  To add a board:        bramble token create                                 (here)
+                         bramble-agent join <token> --server {advertised}   (there)
+",
+        kubeconfig.display()
+    ));
     Ok(())
 }
 

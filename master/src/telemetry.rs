@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing::Level;
 use tracing_subscriber::FmtSubscriber;
@@ -17,6 +17,16 @@ pub(crate) fn start(level: Level) {
         .finish();
     // A second start can only happen in tests, where the first subscriber is as good.
     let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Greets the person at the terminal. Where there is none, the log says the same in its own lines.
+pub(crate) fn welcome(text: &str) {
+    if io::stderr().is_terminal() {
+        #[expect(clippy::print_stderr, reason = "it is for the person at the terminal alone")]
+        {
+            eprintln!("{text}");
+        }
+    }
 }
 
 /// Tells the person at the terminal why a command failed.
@@ -35,18 +45,44 @@ pub(crate) fn print_client_failure(error: &bramble_cli::CliError) {
     }
 }
 
-/// An error with all its causes, on one line.
+/// An error with all its causes, on one line. A cause that the text before it has told already,
+/// as those of other crates often do, is not told again.
 #[derive(Debug)]
 pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut text = self.0.to_string();
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let words = error.to_string();
+            if !text.ends_with(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
             cause = error.source();
         }
-        Ok(())
+        f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum ReadError {
+        #[error("could not read")]
+        Silent(#[source] io::Error),
+        #[error("could not read: {0}")]
+        Talkative(#[source] io::Error),
+    }
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let cause = || io::Error::other("the cable is out");
+        for error in [ReadError::Silent(cause()), ReadError::Talkative(cause())] {
+            assert_eq!(Chain(&error).to_string(), "could not read: the cable is out");
+        }
     }
 }

@@ -337,12 +337,14 @@ impl PodWorker {
                 if matches!(self.state, State::SettingUp { .. }) {
                     self.pod_ip = Some(ip);
                     self.state = State::Active;
+                    self.lives.iter_mut().for_each(|life| life.explain_waiting(""));
                 }
             }
             Event::SandboxFailed { reason, message } => {
                 if let State::SettingUp { wait, retry_at } = &mut self.state {
                     *retry_at = Some(now.instant + *wait);
                     *wait = (*wait * 2).min(SET_UP_WAIT_MAX);
+                    self.lives.iter_mut().for_each(|life| life.explain_waiting(&message));
                     actions.push(self.text().warning("", &reason, &message));
                 }
             }

@@ -14,12 +14,15 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use bramble_shared::ids::NodeId;
-use bramble_shared::link::{Endpoint, Ipv4Range, Protocol, Service, ServicePort};
+use bramble_shared::link::{Endpoint, Ipv4Range, Peer, Protocol, Service, ServicePort};
 
 use crate::address::contains;
 
 /// Mark of packets whose source must be replaced; kube-proxy's bit, so that both may be known.
 const MASQUERADE_MARK: &str = "0x4000";
+
+/// Most addresses of one node's pods; a node has far fewer pods.
+const ADDRESSES_MAX: u32 = 4096;
 
 /// What the rules are made from.
 #[derive(Clone, Copy, Debug)]
@@ -48,20 +51,35 @@ pub fn ruleset(plan: &Plan<'_>) -> String {
     rules.text(plan)
 }
 
-/// Addresses of endpoints on nodes that have just become unreachable: established connections
-/// to them are ended.
+/// Addresses on nodes that have just become unreachable: established connections to them are
+/// ended. `told` are the nodes whose connections have been ended already.
+///
+/// Those are the nodes' endpoints, and all addresses of their pods: the master may have taken an
+/// endpoint out of its Service a moment before this node hears that the other one is silent.
 #[must_use]
-pub fn lost_endpoints(
+pub fn lost_endpoints<'a>(
     services: &BTreeMap<(String, String), Service>,
-    lost: &BTreeSet<NodeId>,
+    peers: impl Iterator<Item = &'a Peer>,
+    unreachable: &BTreeSet<NodeId>,
+    told: &BTreeSet<NodeId>,
 ) -> BTreeSet<Ipv4Addr> {
-    services
+    let lost: BTreeSet<NodeId> = unreachable.difference(told).copied().collect();
+    if lost.is_empty() {
+        return BTreeSet::new();
+    }
+    let endpoints = services
         .values()
         .flat_map(|service| &service.ports)
         .flat_map(|port| &port.endpoints)
         .filter(|endpoint| endpoint.node.is_some_and(|node| lost.contains(&node)))
-        .map(|endpoint| endpoint.ip)
-        .collect()
+        .map(|endpoint| endpoint.ip);
+    let pods = peers.filter(|peer| lost.contains(&peer.id)).flat_map(|peer| {
+        let Ipv4Range { network, prefix_len } = peer.pod_range;
+        let len = 1_u32.checked_shl(32_u32.saturating_sub(prefix_len.into())).unwrap_or(0);
+        let first = u32::from(network);
+        (first..first.saturating_add(len.min(ADDRESSES_MAX))).map(Ipv4Addr::from)
+    });
+    endpoints.chain(pods).collect()
 }
 
 #[derive(Default)]
@@ -352,8 +370,32 @@ mod tests {
     fn lost_endpoints_are_those_of_lost_nodes() {
         let services: BTreeMap<_, _> =
             many().into_iter().map(|s| ((s.namespace.clone(), s.name.clone()), s)).collect();
-        let lost = lost_endpoints(&services, &[NodeId(2)].into());
-        assert_eq!(lost, [Ipv4Addr::new(10, 42, 2, 2)].into());
+        let lost = |unreachable: &[u16], told: &[u16]| {
+            let ids = |ids: &[u16]| ids.iter().map(|id| NodeId(*id)).collect();
+            lost_endpoints(&services, [].iter(), &ids(unreachable), &ids(told))
+        };
+        assert_eq!(lost(&[2], &[]), [Ipv4Addr::new(10, 42, 2, 2)].into());
+        assert_eq!(lost(&[2], &[2]), [].into(), "told once");
+        assert_eq!(lost(&[1, 2], &[2]), [Ipv4Addr::new(10, 42, 1, 2)].into());
+        assert_eq!(lost(&[], &[2]), [].into(), "a node that is back has lost nothing");
+    }
+
+    #[test]
+    fn pods_of_lost_nodes_are_lost_even_when_no_service_names_them_any_more() {
+        let peer = |id| Peer {
+            id: NodeId(id),
+            name: format!("n{id}"),
+            address: Ipv4Addr::new(10, 77, 0, 1),
+            pod_range: Ipv4Range { network: Ipv4Addr::new(10, 42, 2, 0), prefix_len: 24 },
+        };
+        let unreachable = [NodeId(2)].into();
+        let lost = |id| {
+            let none = BTreeSet::new();
+            lost_endpoints(&BTreeMap::new(), [peer(id)].iter(), &unreachable, &none)
+        };
+        assert_eq!(lost(2).len(), 256);
+        assert!(lost(2).contains(&Ipv4Addr::new(10, 42, 2, 2)));
+        assert_eq!(lost(3), [].into());
     }
 
     #[test]

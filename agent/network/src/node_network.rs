@@ -20,6 +20,8 @@ pub struct NodeNetworkConfig {
     pub bridge: String,
     /// Addresses of this node's pods; the first one is the bridge's.
     pub pod_range: Ipv4Range,
+    /// Addresses of Services.
+    pub service_range: Ipv4Range,
     /// Folder for the pods' namespaces (`netns/UID` in it); on a tmpfs.
     pub run_dir: PathBuf,
 }

@@ -8,7 +8,9 @@ use std::net::Ipv4Addr;
 
 use bramble_shared::link::Ipv4Range;
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope,
+};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use crate::NetworkError;
@@ -16,6 +18,10 @@ use crate::error::absent;
 
 /// Protocol number of our routes: free in `/etc/iproute2/rt_protos`.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(98);
+
+/// Protocol number of the route that lets the node's own programs dial Services. Free, too, and not the one
+/// above: it stays whatever the other nodes are.
+const PROTOCOL_SERVICES: RouteProtocol = RouteProtocol::Other(97);
 
 /// A route to a range through a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +68,30 @@ pub(crate) async fn set(handle: &Handle, wanted: &BTreeSet<Route>) -> Result<(),
         }
     }
     first_error.map_or(Ok(()), Err)
+}
+
+/// Routes a range to a link itself; it goes when the link goes.
+///
+/// The kernel looks for a route before the rules see a packet of the node's own, so without a
+/// default route a Service's address would be unreachable before it is replaced by a pod's.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(crate) async fn add_on_link(
+    handle: &Handle,
+    range: Ipv4Range,
+    link: u32,
+) -> Result<(), NetworkError> {
+    let message = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(range.network, range.prefix_len)
+        .output_interface(link)
+        .scope(RouteScope::Link)
+        .protocol(PROTOCOL_SERVICES)
+        .build();
+    handle.route().add(message).replace().execute().await.map_err(|source| {
+        let doing = format!("add the route to {}/{}", range.network, range.prefix_len);
+        NetworkError::Netlink { doing, source }
+    })
 }
 
 /// Our routes as the kernel has them.

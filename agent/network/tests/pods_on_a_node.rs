@@ -34,6 +34,27 @@ fn pods_reach_each_other_directly_and_through_a_service() {
 }
 
 #[test]
+fn a_node_without_a_default_route_reaches_a_service() {
+    on_a_node(|network| {
+        Box::pin(async move {
+            let b = Ipv4Addr::new(10, 42, 1, 3);
+            let pod_b = network.add_pod("b", b).await.unwrap();
+            serve(&pod_b, "hello from b");
+            let in_output = "chain out_node { type nat hook output priority -100;";
+            let rules = rules_to(b).replacen(
+                "table ip bramble {",
+                &format!("table ip bramble {{ {in_output} ip daddr {CLUSTER_IP} tcp dport 80 dnat to {b}:80; }}"),
+                1,
+            );
+            network.apply_rules(&rules).await.unwrap();
+            // Routes to other nodes come and go; this one stays.
+            network.set_routes(&BTreeSet::new()).await.unwrap();
+            assert_eq!(ask(Path::new("/proc/thread-self/ns/net"), CLUSTER_IP), "hello from b");
+        })
+    });
+}
+
+#[test]
 fn adding_a_pod_twice_changes_nothing_and_removing_leaves_nothing() {
     on_a_node(|network| {
         Box::pin(async move {
@@ -112,6 +133,7 @@ fn on_a_node(story: impl for<'a> FnOnce(&'a NodeNetwork) -> Story<'a> + Send + '
             let network = NodeNetwork::open(NodeNetworkConfig {
                 bridge: "brtest".into(),
                 pod_range: Ipv4Range { network: Ipv4Addr::new(10, 42, 1, 0), prefix_len: 24 },
+                service_range: Ipv4Range { network: Ipv4Addr::new(10, 43, 0, 0), prefix_len: 16 },
                 run_dir: path,
             })
             .await

@@ -136,8 +136,16 @@ impl Supervisor {
         config.run_dir.create()?;
         if config.protect_from_oom {
             // Containers get their own value; only a container may be the choice.
-            if let Err(error) = fs::write("/proc/self/oom_score_adj", "-997") {
-                tracing::warn!(%error, "not protected when memory runs out");
+            match fs::write("/proc/self/oom_score_adj", "-997") {
+                Ok(()) => {}
+                // Root of a container or a virtual machine may lack this one capability, and
+                // nothing can be done about it from here.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    tracing::debug!(
+                        "not protected when memory runs out: CAP_SYS_RESOURCE is missing"
+                    );
+                }
+                Err(error) => tracing::warn!(%error, "not protected when memory runs out"),
             }
         }
         let children = children

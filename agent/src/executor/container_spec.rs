@@ -113,7 +113,8 @@ pub(super) fn make(
         pids_limit: None,
     };
     let request = asked.memory_request.or(asked.memory_limit).unwrap_or(0);
-    spec.oom_score_adj = oom_score_adj(qos(pod), request, node.resources.memory_bytes);
+    spec.oom_score_adj = oom_score_adj(qos(pod), request, node.resources.memory_bytes)
+        .max(oom_score_adj_min(Path::new("/proc/self")));
     let spec_json = spec::build(&spec).map_err(|error| system(error.to_string()))?;
     Ok(Made { spec_json, log_file: log_file(node, pod, &container.name, place.attempt), singleton })
 }
@@ -240,6 +241,23 @@ fn mounts(
     Ok(mounts)
 }
 
+/// The lowest `oom_score_adj` that the kernel lets a process give to another one: without
+/// `CAP_SYS_RESOURCE` only its own. A container is then protected less, but runs.
+fn oom_score_adj_min(process: &Path) -> i32 {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let read = |file: &str| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+    let capabilities = read("status")
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
+    match capabilities {
+        Some(effective) if effective & (1 << CAP_SYS_RESOURCE) == 0 => {
+            read("oom_score_adj").trim().parse().unwrap_or(0)
+        }
+        // Unknown: the kernel will say so if it does not like it.
+        Some(_) | None => i32::MIN,
+    }
+}
+
 /// The pod's quality of service, from all of its containers.
 fn qos(pod: &Pod) -> QosClass {
     let all = || pod.init_containers.iter().chain(&pod.containers).map(|each| each.resources);
@@ -265,6 +283,19 @@ fn qos(pod: &Pod) -> QosClass {
 mod tests {
     use super::*;
     use bramble_agent_core::pod_worker::example::pod;
+
+    #[test]
+    fn containers_are_protected_from_oom_only_as_far_as_the_kernel_allows() {
+        let process = tempfile::tempdir().unwrap();
+        let with = |capabilities: &str| {
+            let status = format!("Name:\tagent\nCapEff:\t{capabilities}\n");
+            std::fs::write(process.path().join("status"), status).unwrap();
+            std::fs::write(process.path().join("oom_score_adj"), "-5\n").unwrap();
+            oom_score_adj_min(process.path())
+        };
+        assert_eq!(with("000001ffffffffff"), i32::MIN);
+        assert_eq!(with("000001fffeffffff"), -5);
+    }
 
     #[test]
     fn quality_of_service_is_computed_as_upstream() {

@@ -2,6 +2,7 @@
 //!
 //! The board is written out here step by step, so that it can also do what an agent must not.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ use crate::bootstrap::{ApiAddress, bootstrap};
 use crate::config::{Config, StoreKind};
 use crate::http::{self, Api};
 use crate::node_port::NodePort as _;
-use crate::objects::{DeleteOptions, Objects, WriteOptions};
+use crate::objects::{DeleteOptions, ListOptions, Objects, WriteOptions};
 use crate::pki::Identity;
 use crate::token::Tokens;
 use crate::{clock, durable_state};
@@ -447,6 +448,13 @@ async fn a_silent_board_is_unknown_within_a_second_and_comes_back() {
     let mut board = master.board("pi-1", "s1").await;
     board.ready().await;
     master.wait("nodes", "", "pi-1", |node| ready(node, "True")).await;
+    let mut created = pod("a");
+    created["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+    let created = master.create("pods", created).await;
+    board.hear_until(|it| matches!(it, ToAgent::Change(Change::Pod(_)))).await;
+    let uid = created["metadata"]["uid"].as_str().unwrap();
+    board.say(&ToMaster::Pod(Box::new(status(uid, "a", PodPhase::Running)))).await;
+    master.wait("pods", "default", "a", |pod| ready(pod, "True")).await;
     let lease = board.heart.lease.clone();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(lease.borrow().is_some(), "a lease was granted");
@@ -461,9 +469,43 @@ async fn a_silent_board_is_unknown_within_a_second_and_comes_back() {
         taints.any(|taint| taint["key"] == "node.kubernetes.io/unreachable")
     };
     master.wait("nodes", "", "pi-1", tainted).await;
+    master.wait("pods", "default", "a", |pod| ready(pod, "False")).await;
     let mut board = master.board("pi-1", "s1").await;
     board.ready().await;
     master.wait("nodes", "", "pi-1", |node| ready(node, "True") && !tainted(node)).await;
+    // The agent has nothing new to say of the pod.
+    master.wait("pods", "default", "a", |pod| ready(pod, "True")).await;
+    let events = Objects::resource("", "events");
+    let events = master.objects.list(events, "", &ListOptions::default()).await.unwrap().items;
+    let told: BTreeSet<_> = events
+        .iter()
+        .map(|event| (event["involvedObject"]["kind"].as_str(), event["reason"].as_str()))
+        .collect();
+    for (kind, reason) in [("Node", "NodeReady"), ("Node", "NodeNotReady"), ("Pod", "NodeNotReady")]
+    {
+        assert!(told.contains(&(Some(kind), Some(reason))), "{kind} {reason}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_exists_already_is_said_to_exist() {
+    let master = Master::start().await;
+    let service = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"clusterIP": "10.43.0.77", "ports": [{"port": 80}]},
+        })
+    };
+    master.create("services", service("web")).await;
+    let again = async |name: &str| {
+        let (services, options) = (Objects::resource("", "services"), WriteOptions::default());
+        let created = master.objects.create(services, "default", service(name), &options);
+        created.await.unwrap_err()
+    };
+    let error = again("web").await;
+    assert_eq!((error.code, error.reason), (409, "AlreadyExists"));
+    assert_eq!(again("other").await.code, 422, "the address is taken");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,11 +113,11 @@ fn check_state(pod: &Value, pod_name: &str, container: &str, previous: bool) -> 
             "previous terminated container {container:?} in pod {pod_name:?} not found"
         )));
     }
-    let waiting = at("/state/waiting");
-    if let Some(waiting) = waiting
-        && !ended_before
-    {
-        let reason = waiting.get("reason").and_then(Value::as_str).unwrap_or("ContainerCreating");
+    let ran = at("/state/running").is_some() || at("/state/terminated").is_some();
+    // A node that has not reported the container yet has not started it either.
+    if !ran && !ended_before {
+        let reason = at("/state/waiting/reason").and_then(Value::as_str);
+        let reason = reason.unwrap_or("ContainerCreating");
         return Err(Status::bad_request(format!(
             "container {container:?} in pod {pod_name:?} is waiting to start: {reason}"
         )));
@@ -156,11 +156,18 @@ mod tests {
             pod(json!({"name": "a", "state": {"waiting": {"reason": "ImagePullBackOff"}}}));
         let error = check_state(&waiting, "p", "a", false).unwrap_err();
         assert!(error.message.ends_with("is waiting to start: ImagePullBackOff"));
+        let unreported = check_state(&json!({"status": {}}), "p", "a", false).unwrap_err();
+        assert_eq!(unreported.code, 400);
+        assert_eq!(
+            unreported.message,
+            "container \"a\" in pod \"p\" is waiting to start: ContainerCreating"
+        );
         let crashed = pod(json!({"name": "a", "state": {"waiting": {}},
             "lastState": {"terminated": {"exitCode": 1}}}));
         assert!(check_state(&crashed, "p", "a", false).is_ok());
         assert!(check_state(&crashed, "p", "a", true).is_ok());
         let running = pod(json!({"name": "a", "state": {"running": {}}}));
+        assert!(check_state(&running, "p", "a", false).is_ok());
         assert!(check_state(&running, "p", "a", true).is_err());
     }
 }

@@ -148,6 +148,13 @@ pub(super) fn apply_conditions(object: &mut Value, report: &NodeConditions, now_
     set(object, "conditions", Value::from(conditions));
 }
 
+/// Whether the object's `Ready` condition is true.
+pub(super) fn ready(object: &Value) -> bool {
+    let conditions = Field(object).get("status").get("conditions");
+    let ready = conditions.items().find(|condition| condition.get("type").text() == "Ready");
+    ready.is_some_and(|ready| ready.get("status").text() == "True")
+}
+
 /// Whole cores without a suffix, as people write them.
 fn cpu(milli: u64) -> String {
     if milli.is_multiple_of(1_000) { (milli / 1_000).to_string() } else { format!("{milli}m") }

@@ -41,7 +41,7 @@ impl Reports<'_> {
                 self.remove_pod(namespace, name, uid).await;
             }
             ToMaster::Node(conditions) => {
-                store_conditions(self.objects, self.node, conditions).await;
+                self.store_conditions(conditions).await;
             }
             ToMaster::Event(event) => self.store_event(event).await,
             ToMaster::Pong(_) => {}
@@ -108,6 +108,49 @@ impl Reports<'_> {
         self.log(removed, "end of pod", name);
     }
 
+    /// Stores a node's view of its health, and tells when it became ready or stopped to be.
+    async fn store_conditions(&self, conditions: &NodeConditions) {
+        let owned = conditions.clone();
+        let change = move |object: &mut Value| {
+            node_status::apply_conditions(object, &owned, clock::time_of_day_ms());
+            Ok(())
+        };
+        let (nodes, node) = (Objects::resource("", "nodes"), self.node);
+        let was_ready = match self.objects.get(nodes, "", node).await {
+            Ok(before) => node_status::ready(&before),
+            Err(_) => false,
+        };
+        let stored = self.objects.modify(nodes, "", node, Part::Status, &reported(), &change).await;
+        match stored {
+            Ok(stored) if node_status::ready(&stored) != was_ready => {
+                self.tell_readiness(&stored, !was_ready).await;
+            }
+            Ok(_) => {}
+            Err(status) => tracing::warn!(%node, %status, "node conditions not stored"),
+        }
+    }
+
+    async fn tell_readiness(&self, object: &Value, ready: bool) {
+        let reason = if ready { "NodeReady" } else { "NodeNotReady" };
+        let involved = Involved {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            namespace: String::new(),
+            name: self.node.to_owned(),
+            uid: Field(object).get("metadata").get("uid").text().to_owned(),
+            field_path: String::new(),
+        };
+        let occurrence = Occurrence {
+            involved,
+            warning: !ready,
+            reason: reason.to_owned(),
+            message: format!("Node {} status is now: {reason}", self.node),
+            component: COMPONENT.to_owned(),
+            host: self.node.to_owned(),
+        };
+        self.events.record(occurrence).await;
+    }
+
     async fn store_event(&self, event: &link::Event) {
         let pods = Objects::resource("", "pods");
         let own = match self.objects.get(pods, &event.namespace, &event.pod).await {
@@ -146,20 +189,6 @@ impl Reports<'_> {
         } else {
             tracing::warn!(%node, what, name, %status, "report not stored");
         }
-    }
-}
-
-/// Stores a node's view of its health.
-pub(super) async fn store_conditions(objects: &Objects, node: &str, conditions: &NodeConditions) {
-    let owned = conditions.clone();
-    let change = move |object: &mut Value| {
-        node_status::apply_conditions(object, &owned, clock::time_of_day_ms());
-        Ok(())
-    };
-    let nodes = Objects::resource("", "nodes");
-    let stored = objects.modify(nodes, "", node, Part::Status, &reported(), &change).await;
-    if let Err(status) = stored {
-        tracing::warn!(%node, %status, "node conditions not stored");
     }
 }
 

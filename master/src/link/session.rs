@@ -3,6 +3,8 @@
 //! All of it is one task, so that its end ends everything. Level-based: a session that breaks
 //! loses nothing, since the next one sends all that is needed.
 
+use std::error::Error as _;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -68,6 +70,32 @@ pub(super) enum SessionError {
     /// The agent has not answered for a while.
     #[error("the agent has not answered for {} s", SILENCE.as_secs())]
     Silent,
+}
+
+impl SessionError {
+    /// Whether the other side went away without a word, as it does when its power fails.
+    pub(super) fn lost(&self) -> bool {
+        let gone = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable
+            )
+        };
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if error.downcast_ref().is_some_and(gone) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
 }
 
 /// Serves one connection to its end, and says why it ended.
@@ -264,4 +292,21 @@ impl Session<'_> {
 /// A receiver that never resolves to anything but "closed"; stands in for one that was taken.
 fn closed() -> oneshot::Receiver<()> {
     oneshot::channel().1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_without_power_is_lost_and_one_that_talks_nonsense_is_not() {
+        let broken = |kind: io::ErrorKind| {
+            SessionError::Connection(ConnectionError::Io(io::Error::new(kind, "x")))
+        };
+        assert!(broken(io::ErrorKind::UnexpectedEof).lost());
+        assert!(broken(io::ErrorKind::ConnectionReset).lost());
+        assert!(!broken(io::ErrorKind::InvalidData).lost());
+        assert!(!SessionError::Connection(ConnectionError::TooManyStreams).lost());
+        assert!(!SessionError::NoHello.lost());
+    }
 }

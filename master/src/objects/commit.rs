@@ -63,7 +63,14 @@ impl Objects {
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let key = resource.key(meta::text(&object, "namespace"), meta::text(&object, "name"));
-        let claim = self.addresses.claim(resource, None, &mut object)?;
+        let claim = match self.addresses.claim(resource, None, &mut object) {
+            Ok(claim) => claim,
+            Err(status) => {
+                // An address that its namesake has is no news: that it exists already is.
+                let present = self.store.get(&key).await.map_err(store_status)?;
+                return if present.is_some() { Ok(Outcome::Conflict) } else { Err(status) };
+            }
+        };
         if options.dry_run {
             let present = self.store.get(&key).await.map_err(store_status)?;
             return Ok(if present.is_some() { Outcome::Conflict } else { Outcome::Stored(object) });

@@ -110,6 +110,13 @@ impl ContainerLife {
         }
     }
 
+    /// Says why the container still waits for its pod to be set up.
+    pub(super) fn explain_waiting(&mut self, why: &str) {
+        if let ContainerState::Waiting { message, .. } = &mut self.shown {
+            why.clone_into(message);
+        }
+    }
+
     pub(super) fn alive(&self) -> bool {
         matches!(self.step, Step::Starting | Step::Running)
     }

@@ -138,6 +138,47 @@ fn a_pod_starts_runs_and_goes() {
 }
 
 #[test]
+fn a_full_disk_is_told_in_the_status_and_heals_by_itself() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    let message = |worker: &PodWorker| match &worker.status().containers[0].state {
+        ContainerState::Waiting { message, .. } => message.clone(),
+        other @ (ContainerState::Running { .. } | ContainerState::Terminated { .. }) => {
+            format!("{other:?}")
+        }
+    };
+    let full = "could not write the pod's files: No space left on device (os error 28)";
+    let failed = || Event::SandboxFailed {
+        reason: "FailedCreatePodSandBox".to_owned(),
+        message: full.to_owned(),
+    };
+    let actions = worker.on_event(failed(), at(1));
+    assert!(actions.iter().any(|action| matches!(action, Action::Report(_))), "{actions:?}");
+    assert_eq!(message(&worker), full);
+    for minute in 1..=3 {
+        assert_eq!(play(&mut worker, minute * 60, vec![Event::Timer]), ["set-up"]);
+        worker.on_event(failed(), at(minute * 60_000 + 500));
+    }
+    assert_eq!(play(&mut worker, 600, vec![Event::Timer, ready()]), ["set-up", "pull main"]);
+    assert_eq!(message(&worker), "");
+    // The same later on: the image's root cannot be made on the full disk.
+    worker.on_event(image("main"), at(602_000));
+    let not_created = Event::ContainerNotCreated {
+        container: "main".to_owned(),
+        attempt: 0,
+        reason: "CreateContainerError".to_owned(),
+        message: full.to_owned(),
+    };
+    worker.on_event(not_created, at(603_000));
+    assert_eq!(
+        (waiting_reason(&worker, 0).as_str(), message(&worker).as_str()),
+        ("CreateContainerError", full)
+    );
+    let healed = play(&mut worker, 660, vec![Event::Timer, image("main")]);
+    assert_eq!(healed, ["pull main", "start main#0"]);
+    assert_eq!(worker.status().containers[0].restart_count, 0);
+}
+
+#[test]
 fn init_containers_run_one_after_another() {
     let mut pod = pod();
     pod.init_containers = vec![container("one"), container("two")];

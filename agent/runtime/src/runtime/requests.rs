@@ -163,6 +163,10 @@ impl Runtime {
             return Err(Failure::new(FailureReason::AlreadyExists, text));
         }
         let (cgroup_path, uid, gid) = read_spec(&create.spec_json)?;
+        if create.singleton {
+            // Nothing is made for a start that would be refused; the start itself asks again.
+            ask_fence(&self.run_dir.fence_socket(), &cgroup_path)?;
+        }
         let made = self.begin_create(from, create, &cgroup_path, uid, gid);
         made.map_err(|error| {
             self.forget(id);
@@ -423,7 +427,13 @@ impl Runtime {
         for key in keys {
             self.unpark(&key);
         }
-        self.containers.remove(id);
+        if let Some(container) = self.containers.remove(id)
+            && container.record.singleton
+        {
+            // A grant that stays costs a few bytes until the lease ends, so once is enough.
+            let _unheard = FenceClient::connect(&self.run_dir.fence_socket(), FENCE_TIMEOUT)
+                .and_then(|mut fence| fence.release(&container.record.cgroup_path));
+        }
         self.wake_log_writer();
         for directory in [self.run_dir.libcontainer().join(id), self.run_dir.containers().join(id)]
         {

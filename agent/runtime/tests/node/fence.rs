@@ -26,8 +26,7 @@ fn a_singleton_needs_a_lease_and_dies_with_it_while_others_go_on() {
     spec.cgroup_path = format!("{}/singletons/db", node.cgroup);
     let mut request = node.create_request("db", &spec);
     request.singleton = true;
-    node.client.create(request).unwrap();
-    match node.client.start("db") {
+    match node.client.create(request) {
         Err(CallError::Failed(failure)) => assert_eq!(failure.reason, FailureReason::FenceDenied),
         other => panic!("{other:?}"),
     }
@@ -35,9 +34,7 @@ fn a_singleton_needs_a_lease_and_dies_with_it_while_others_go_on() {
     let other_pid = node.run("web", &other);
     let other_ticks = process::start_ticks(other_pid).unwrap();
 
-    // The init that waited without a lease was stopped by the fence or waits still: start anew.
     let mut client = fence(&node);
-    node.client.delete("db", true).unwrap();
     assert!(client.renew(raw_us() + 1_500_000).unwrap());
     let mut request = node.create_request("db", &spec);
     request.singleton = true;
@@ -59,6 +56,22 @@ fn a_singleton_needs_a_lease_and_dies_with_it_while_others_go_on() {
     assert_eq!(exit.code, 137);
     node.client.delete("db", false).unwrap();
     node.client.delete("web", true).unwrap();
+}
+
+#[test]
+fn a_singleton_that_is_deleted_gives_its_grant_back() {
+    let mut node = Node::supervised();
+    let mut spec = node.spec("db", &["sleep", "1000"]);
+    spec.cgroup_path = format!("{}/singletons/db", node.cgroup);
+    let mut request = node.create_request("db", &spec);
+    request.singleton = true;
+    let mut client = fence(&node);
+    assert!(client.renew(raw_us() + 20_000_000).unwrap());
+    node.client.create(request).unwrap();
+    node.client.start("db").unwrap();
+    assert_eq!(client.status().unwrap().grants, [spec.cgroup_path]);
+    node.client.delete("db", true).unwrap();
+    assert!(client.status().unwrap().grants.is_empty());
 }
 
 #[test]

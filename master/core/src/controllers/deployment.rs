@@ -120,6 +120,9 @@ pub fn reconcile_one(snapshot: &Snapshot, deployment: &DeploymentView, now: Time
             None => created = Some(rolling::first_size(deployment, owned.replicas())),
         }
     }
+    if successor_must_wait(snapshot, deployment, &template) {
+        created = None;
+    }
     let mut new_name = owned.new.as_ref().map(|new| Arc::clone(&new.set.meta.name));
     let mut collided = false;
     if let Some(replicas) = created {
@@ -156,6 +159,16 @@ pub fn reconcile_one(snapshot: &Snapshot, deployment: &DeploymentView, now: Time
         clean_up(deployment, &owned, &mut outcome);
     }
     outcome
+}
+
+/// Whether the deployment's own set of this template is still on its way out. Its successor of the
+/// same name takes over the pods that an orphaning deletion leaves.
+fn successor_must_wait(snapshot: &Snapshot, deployment: &DeploymentView, template: &Value) -> bool {
+    let key = ObjectKey::new(&deployment.meta.namespace, &set_name(deployment, template));
+    snapshot.replica_sets().get(&key).is_some_and(|set| {
+        let own = set.meta.controller().is_some_and(|owner| owner.uid == deployment.meta.uid);
+        own && set.meta.deleting()
+    })
 }
 
 /// Takes replica sets without a controller that the selector selects.

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::action::{Action, EventKind, Target};
 use crate::membership::{Contacts, NodeContact};
 use crate::snapshot::Snapshot;
-use crate::view::condition::{Condition, Status};
+use crate::view::condition::{Condition, Status, find};
 use crate::view::node::{
     Effect, NodeView, TAINT_FLAPPING, TAINT_NOT_READY, TAINT_UNREACHABLE, Taint,
 };
@@ -20,7 +20,11 @@ use crate::view::timestamp::Timestamp;
 /// Most pods evicted or removed in one run.
 pub const EVICTIONS_MAX: usize = 500;
 
+/// Most pods whose readiness is changed in one run, so that traffic and evictions need not wait.
+pub const READINESS_MAX: usize = 500;
+
 const COMPONENT: &str = "node-controller";
+const EVICTION_COMPONENT: &str = "taint-eviction-controller";
 const STATUS_UNKNOWN: &str = "NodeStatusUnknown";
 const BACK_IN_CONTACT: &str = "KubeletReady";
 
@@ -40,11 +44,20 @@ pub fn reconcile(snapshot: &Snapshot, contacts: &Contacts, now: Timestamp) -> Ou
         let contact = contacts.nodes.get(&node.meta.name).copied();
         report_contact(node, contact, now, &mut outcome);
     }
-    let mut budget = EVICTIONS_MAX;
+    let (mut budget, mut readiness_budget) = (EVICTIONS_MAX, READINESS_MAX);
     for name in snapshot.nodes_with_pods() {
         match snapshot.node(name) {
             Some(node) => {
+                let reachable = contacts.nodes.get(name).and_then(|contact| contact.reachable);
                 evict(snapshot, node, contacts.may_replace, now, &mut budget, &mut outcome);
+                follow_readiness(
+                    snapshot,
+                    node,
+                    reachable,
+                    now,
+                    &mut readiness_budget,
+                    &mut outcome,
+                );
             }
             None => remove_orphans(snapshot, name, &mut budget, &mut outcome),
         }
@@ -179,8 +192,72 @@ fn evict(
                 reason: "DeletionByTaintManager",
                 message: "Taint manager: deleting due to NoExecute taint".to_owned(),
             });
+            outcome.actions.push(Action::Event {
+                involved: Target::of(&Resource::PODS, &pod.meta),
+                involved_kind: "Pod",
+                kind: EventKind::Normal,
+                reason: "TaintManagerEviction",
+                message: format!(
+                    "Marking for deletion Pod {}/{}",
+                    pod.meta.namespace, pod.meta.name
+                ),
+                component: EVICTION_COMPONENT,
+            });
         }
     }
+}
+
+/// Makes pods of a node that is not ready unready, and ready again once the node is back.
+///
+/// Follows the stored condition of the node, so it comes after the taints and never delays an
+/// eviction. An agent that kept its link through the silence has no reason to report a pod again,
+/// so what was taken away here is also given back here.
+fn follow_readiness(
+    snapshot: &Snapshot,
+    node: &NodeView,
+    reachable: Option<bool>,
+    now: Timestamp,
+    budget: &mut usize,
+    outcome: &mut Outcome,
+) {
+    let Some(node_ready) = node.ready().map(|ready| ready.status == Status::True) else { return };
+    if node_ready && reachable != Some(true) {
+        return;
+    }
+    for pod in snapshot.pods_on(&node.meta.name).filter(|pod| !pod.terminated()) {
+        if *budget == 0 {
+            return;
+        }
+        let Some(present) = find(&pod.conditions, "Ready") else { continue };
+        let wanted = match (node_ready, present.status) {
+            (false, Status::True) => Status::False,
+            (true, Status::False) if taken_away(pod, present) => Status::True,
+            _ => continue,
+        };
+        *budget -= 1;
+        let target = || Target::of(&Resource::PODS, &pod.meta);
+        // Upstream changes the status alone too.
+        let ready =
+            Condition { status: wanted, last_transition_time: Some(now), ..present.clone() };
+        outcome.actions.push(Action::SetConditions { target: target(), conditions: vec![ready] });
+        if wanted == Status::False {
+            outcome.actions.push(Action::Event {
+                involved: target(),
+                involved_kind: "Pod",
+                kind: EventKind::Warning,
+                reason: "NodeNotReady",
+                message: "Node is not ready".to_owned(),
+                component: COMPONENT,
+            });
+        }
+    }
+}
+
+/// Whether this file made the pod unready: an agent's own word always comes with a reason, and
+/// changes `ContainersReady` as well.
+fn taken_away(pod: &PodView, ready: &Condition) -> bool {
+    let containers = find(&pod.conditions, "ContainersReady");
+    ready.reason.is_none() && containers.is_some_and(|it| it.status == Status::True)
 }
 
 /// Until when a pod tolerates all the taints; `None` is forever.
@@ -300,6 +377,63 @@ mod tests {
         model.put(POD, pod(Some(0)));
         settle(&mut model, &contacts(Some(false), true));
         assert!(model.snapshot().pods().values().all(|pod| pod.meta.deleting()));
+        assert!(
+            model.events.contains(&"TaintManagerEviction: Marking for deletion Pod d/web".into())
+        );
+    }
+
+    fn pod_status(model: &Model) -> (Status, i64) {
+        let pod = model.snapshot().pods().values().next().unwrap();
+        let ready = find(&pod.conditions, "Ready").unwrap();
+        (ready.status, ready.last_transition_time.unwrap().0)
+    }
+
+    fn with_conditions(ready: &Value) -> Value {
+        let mut pod = pod(None);
+        let containers = json!({"type": "ContainersReady", "status": "True"});
+        pod["status"]["conditions"] = json!([ready, containers]);
+        pod
+    }
+
+    #[test]
+    fn pods_of_a_lost_node_are_not_ready_until_it_returns() {
+        let mut model = Model::new();
+        model.put(NODE, ready("True"));
+        let before = Timestamp(NOW.0 - 60_000);
+        let condition = json!({"type": "Ready", "status": "True", "lastTransitionTime": before});
+        model.put(POD, with_conditions(&condition));
+        settle(&mut model, &contacts(Some(true), true));
+        assert_eq!(pod_status(&model), (Status::True, before.0));
+        settle(&mut model, &contacts(Some(false), true));
+        assert_eq!(pod_status(&model), (Status::False, NOW.0));
+        let told = |event: &&String| event.as_str() == "NodeNotReady: Node is not ready";
+        assert_eq!(model.events.iter().filter(told).count(), 1);
+        settle(&mut model, &contacts(Some(true), true));
+        assert_eq!(pod_status(&model), (Status::True, NOW.0));
+    }
+
+    #[test]
+    fn a_pod_that_its_agent_calls_unready_stays_so_when_the_node_returns() {
+        let mut model = Model::new();
+        model.put(NODE, ready("True"));
+        let condition = json!({"type": "Ready", "status": "False",
+            "reason": "ContainersNotReady", "lastTransitionTime": NOW});
+        model.put(POD, with_conditions(&condition));
+        settle(&mut model, &contacts(Some(false), true));
+        settle(&mut model, &contacts(Some(true), true));
+        assert_eq!(pod_status(&model).0, Status::False);
+    }
+
+    #[test]
+    fn readiness_is_not_given_back_before_the_node_is_known_to_be_there() {
+        let mut model = Model::new();
+        model.put(NODE, ready("True"));
+        let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": NOW});
+        model.put(POD, with_conditions(&condition));
+        settle(&mut model, &contacts(None, true));
+        assert_eq!(pod_status(&model).0, Status::False);
+        settle(&mut model, &contacts(Some(true), true));
+        assert_eq!(pod_status(&model).0, Status::True);
     }
 
     #[test]
@@ -321,7 +455,7 @@ mod tests {
         let end = Timestamp(NOW.0 + 300_000);
         assert_eq!((waiting.actions, waiting.next_deadline), (vec![], Some(end)));
         let due = reconcile(model.snapshot(), &contacts(Some(false), true), end);
-        assert!(matches!(due.actions[..], [Action::Evict { .. }]));
+        assert!(matches!(due.actions[..], [Action::Evict { .. }, Action::Event { .. }]));
         model.put(POD, pod(None));
         let patient = reconcile(model.snapshot(), &contacts(Some(false), true), end);
         assert_eq!(patient, Outcome::default());

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::model::{Model, NOW};
-use super::super::replica_set;
+use super::super::{garbage, replica_set};
 use super::reconcile;
-use crate::action::Action;
+use crate::action::{Action, Propagation};
 use crate::snapshot::Snapshot;
 use crate::view::timestamp::Timestamp;
 
@@ -180,6 +180,28 @@ fn a_roll_out_without_progress_is_reported_after_its_deadline() {
     let wanted = ("False".into(), "ProgressDeadlineExceeded".into());
     assert_eq!(condition(&model, "Progressing"), wanted);
     assert_eq!(reconcile(model.snapshot(), deadline).actions, []);
+}
+
+#[test]
+fn a_set_that_is_deleted_without_its_pods_is_followed_by_one_that_takes_them() {
+    let mut model = Model::new();
+    model.put(WEB, deployment(2, "a", json!({})));
+    model.settle(both);
+    let name = model.snapshot().replica_sets().values().next().unwrap().meta.name.clone();
+    let set = format!("/apps/replicasets/d/{name}");
+    model.delete_as_client(&set, Propagation::Orphan);
+    model.settle(|snapshot| reconcile(snapshot, NOW).actions);
+    assert_eq!(model.snapshot().replica_sets().len(), 1, "it waits for the end of the set");
+    let all = |snapshot: &Snapshot| {
+        let mut actions = both(snapshot);
+        actions.extend(garbage::reconcile(snapshot).actions);
+        actions
+    };
+    model.settle(all);
+    let sets: Vec<_> = model.snapshot().replica_sets().values().cloned().collect();
+    assert_eq!(sets.iter().map(|set| set.meta.name.clone()).collect::<Vec<_>>(), [name]);
+    assert_eq!(model.snapshot().pods().len(), 2);
+    assert!(model.get(WEB)["status"].get("collisionCount").is_none());
 }
 
 #[test]
