@@ -57,6 +57,7 @@ impl NodeNetwork {
         ] {
             write_setting(&path, value)?;
         }
+        routes::add_on_link(&handle, config.service_range, bridge).await?;
         Ok(Self { config, handle, connection, bridge, gateway })
     }
 
