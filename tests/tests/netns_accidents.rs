@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
 
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use bramble_tests::cluster::Cluster;
 use bramble_tests::kubectl::Kubectl;
+use bramble_tests::programs::binary_folder;
 use bramble_tests::state::{self, text};
 use bramble_tests::{image, skip_unless};
 
@@ -249,6 +250,20 @@ fn a_master_that_cannot_start_says_why() {
     cluster.start_master().unwrap();
     cluster.kubectl().unwrap().run(&["get", "configmap", "kept"]).unwrap();
     cluster.stop_and_check().unwrap();
+}
+
+#[test]
+fn agent_without_root_says_so() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root to become another user");
+    let agent = binary_folder().unwrap().join("bramble-agent");
+    // The folder of the binaries may not be open to everybody.
+    let copy = std::env::temp_dir().join("bramble-agent-for-everybody");
+    std::fs::copy(agent, &copy).unwrap();
+    let user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let refused = Command::new("setpriv").args(user).arg(&copy).arg("run").output().unwrap();
+    std::fs::remove_file(&copy).unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("root"), "{said}");
 }
 
 fn one_node(number: u8) -> Cluster {

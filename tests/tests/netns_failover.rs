@@ -64,6 +64,42 @@ fn pods_leave_a_node_that_loses_power_and_it_comes_back_clean() {
 }
 
 #[test]
+fn board_that_reboots_runs_its_pods_again() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = Cluster::start(15).unwrap();
+    cluster.add_agent("n1").unwrap();
+    cluster.wait_until_ready().unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    // Pods without a controller wait for their board.
+    for name in ["a", "b", "c"] {
+        kubectl.run(&["run", name, "--image=registry.local/hello:1", "--labels=app=kept"]).unwrap();
+    }
+    let ready = || state::pods_ready(&kubectl, "app=kept", 3);
+    cluster.wait_until("three pods", Duration::from_secs(30), ready).unwrap();
+
+    cluster.agent_mut("n1").unwrap().cut_power().unwrap();
+    cluster
+        .wait_until("the pods are not ready", Duration::from_secs(10), || {
+            let seen = state::pods_ready(&kubectl, "app=kept", 0)?.unwrap_or_default();
+            Ok((!seen.starts_with("0 ready of 3")).then_some(seen))
+        })
+        .unwrap();
+    cluster.start_agent("n1").unwrap();
+    cluster.wait_until("three pods again", Duration::from_secs(30), ready).unwrap();
+    let running = cluster.agent("n1").unwrap().processes_with("httpd -f").unwrap();
+    assert_eq!(running.len(), 3, "each pod runs once");
+    let pods = kubectl.json(&["get", "pods", "-l", "app=kept"]).unwrap();
+    for pod in items(&pods) {
+        let ip = text(pod, "/status/podIP");
+        assert_eq!(
+            cluster.agent("n1").unwrap().ask(ip, 80).unwrap(),
+            format!("hello from {}", text(pod, "/metadata/name"))
+        );
+    }
+    cluster.stop_and_check().unwrap();
+}
+
+#[test]
 fn pulled_cable_moves_pods_and_the_surplus_goes_when_it_is_plugged_in_again() {
     skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
     let cluster = web_cluster(12, 2);
@@ -152,6 +188,51 @@ fn killing_any_of_our_processes_costs_no_container() {
 }
 
 #[test]
+fn kills_at_any_moment_of_scaling_leave_a_cluster_that_heals() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = web_cluster(16, 2);
+    let kubectl = cluster.kubectl().unwrap();
+    let mut random = Seed::from_env();
+    for round in 0..12 {
+        let replicas = format!("--replicas={}", random.below(6));
+        kubectl.run(&["scale", "deployment", "web", &replicas]).unwrap();
+        bramble_tests::wait::pause(Duration::from_millis(random.below(400)));
+        let victim = ["agent", "runtime", "fence", "log-writer", "server"]
+            .get(usize::try_from(random.below(5)).unwrap())
+            .copied()
+            .unwrap();
+        println!("round {round}: {replicas}, kill -9 of {victim}");
+        let board =
+            if victim == "server" { cluster.master() } else { cluster.agent("n1").unwrap() };
+        let victims = if victim == "server" {
+            board.processes_with("bramble server").unwrap()
+        } else {
+            children_of(board, victim).into_iter().map(|pid| pid.try_into().unwrap()).collect()
+        };
+        for pid in victims {
+            // A child of the runtime may have ended by itself in between.
+            let _ = kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
+        }
+        if victim == "server" {
+            cluster.start_master().unwrap();
+        }
+    }
+    kubectl.run(&["scale", "deployment", "web", "--replicas=3"]).unwrap();
+    cluster
+        .wait_until("three pods", Duration::from_secs(60), || {
+            state::pods_ready(&kubectl, "app=web", 3)
+        })
+        .unwrap();
+    cluster
+        .wait_until("just their containers", Duration::from_secs(60), || {
+            let running = containers(&cluster).len();
+            Ok((running != 3).then(|| format!("{running} containers")))
+        })
+        .unwrap();
+    cluster.stop_and_check().unwrap();
+}
+
+#[test]
 fn pods_go_on_while_the_master_is_down() {
     skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
     let mut cluster = web_cluster(14, 2);
@@ -175,6 +256,27 @@ fn pods_go_on_while_the_master_is_down() {
         .unwrap();
     assert_eq!(containers(&cluster), before, "no pod was restarted or moved");
     cluster.stop_and_check().unwrap();
+}
+
+/// Numbers that look random and come again from the same `BRAMBLE_SEED`.
+struct Seed(u64);
+
+impl Seed {
+    fn from_env() -> Self {
+        let seed = std::env::var("BRAMBLE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+        println!("BRAMBLE_SEED={seed}");
+        Self(seed)
+    }
+
+    /// A number from 0 to below `bound` (splitmix64).
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut number = self.0;
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (number ^ (number >> 31)) % bound
+    }
 }
 
 fn web_cluster(number: u8, agents: usize) -> Cluster {

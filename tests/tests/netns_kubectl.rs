@@ -49,6 +49,11 @@ fn first_hour_of_a_kubernetes_user() {
         })
         .unwrap();
     assert_eq!(kubectl.run(&["logs", "hello", "--tail=1"]).unwrap(), "two\n");
+    let mut following = kubectl
+        .command(&["logs", "-f", "hello"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     let words = kubectl.run(&["describe", "pod", "hello"]).unwrap();
     for word in ["Scheduled", "Pulled", "Started", "registry.local/hello:1"] {
         assert!(words.contains(word), "no `{word}` in {words}");
@@ -57,6 +62,8 @@ fn first_hour_of_a_kubernetes_user() {
     assert!(wide.contains("10.42."), "{wide}");
     kubectl.run(&["delete", "pod", "hello", "--grace-period=1"]).unwrap();
     assert!(kubectl.refused(&["get", "pod", "hello"]).unwrap().contains("not found"));
+    // What follows a log ends with the container.
+    assert!(following.wait().unwrap().success());
 
     // A Deployment with a Service.
     kubectl
