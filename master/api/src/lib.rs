@@ -23,6 +23,7 @@ pub mod status;
 pub mod strategy;
 pub mod table;
 pub mod timestamp;
+pub mod unsupported;
 pub mod validate;
 
 pub use resource::{Class, Resource, Subresource};

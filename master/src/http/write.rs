@@ -1,7 +1,7 @@
 //! Writing: create, update and patch.
 
-use bramble_api::Status;
 use bramble_api::decode::{self, MediaType};
+use bramble_api::{Status, unsupported};
 use http::header::USER_AGENT;
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
@@ -17,7 +17,7 @@ const FIELD_MANAGER_LEN_MAX: usize = 128;
 /// Creates an object.
 pub(super) async fn create(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Status> {
     let form = accept::form(call.headers)?;
-    let (object, warnings) = read_object(call, body).await?;
+    let (object, mut warnings) = read_object(call, body).await?;
     let namespace = match call.namespace {
         "" if call.resource.namespaced => {
             return Err(Status::method_not_supported(call.resource, "create"));
@@ -26,6 +26,7 @@ pub(super) async fn create(call: &Call<'_>, body: Incoming) -> Result<Response<B
     };
     let options = options(call)?;
     let created = call.api.objects.create(call.resource, namespace, object, &options).await?;
+    warnings.extend(unsupported::warnings(call.resource.kind, &created));
     let answer = read::answer_object(call, form, StatusCode::CREATED, created)?;
     Ok(response::with_warnings(answer, &warnings))
 }
@@ -37,7 +38,7 @@ pub(super) async fn update(
     body: Incoming,
 ) -> Result<Response<Body>, Status> {
     let form = accept::form(call.headers)?;
-    let (object, warnings) = read_object(call, body).await?;
+    let (object, mut warnings) = read_object(call, body).await?;
     let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("");
     if name != call.name {
         return Err(Status::bad_request(format!(
@@ -48,6 +49,9 @@ pub(super) async fn update(
     let options = options(call)?;
     let objects = &call.api.objects;
     let updated = objects.update(call.resource, call.namespace, part, object, &options).await?;
+    if part == Part::Main {
+        warnings.extend(unsupported::warnings(call.resource.kind, &updated));
+    }
     let answer = read::answer_object(call, form, StatusCode::OK, updated)?;
     Ok(response::with_warnings(answer, &warnings))
 }
@@ -72,6 +76,9 @@ pub(super) async fn patch(
         .await?;
     warnings.extend(patched.warnings);
     let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
+    if part == Part::Main {
+        warnings.extend(unsupported::warnings(call.resource.kind, &patched.object));
+    }
     let answer = read::answer_object(call, form, code, patched.object)?;
     Ok(response::with_warnings(answer, &warnings))
 }

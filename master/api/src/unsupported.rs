@@ -1,0 +1,58 @@
+//! Fields that are stored as upstream stores them, but that no node acts upon yet.
+//!
+//! A user who writes one is warned, in the same way as about deprecated fields.
+
+use serde_json::Value;
+
+/// Fields of a container without effect.
+const CONTAINER_FIELDS: [&str; 4] =
+    ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
+
+/// Texts for `Warning` headers, one a field; empty for a kind without pods in it.
+#[must_use]
+pub fn warnings(kind: &str, object: &Value) -> Vec<String> {
+    let (path, spec) = match kind {
+        "Pod" => ("spec", object.pointer("/spec")),
+        "Deployment" | "ReplicaSet" => {
+            ("spec.template.spec", object.pointer("/spec/template/spec"))
+        }
+        _ => return Vec::new(),
+    };
+    let mut found = Vec::new();
+    for list in ["initContainers", "containers"] {
+        let containers = spec.and_then(|spec| spec.get(list)).and_then(Value::as_array);
+        for (index, container) in containers.into_iter().flatten().enumerate() {
+            let unsupported = CONTAINER_FIELDS
+                .iter()
+                .filter(|field| container.get(**field).is_some_and(|value| !value.is_null()));
+            found.extend(unsupported.map(|field| {
+                format!("{path}.{list}[{index}].{field}: kept, but without effect in this version")
+            }));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::warnings;
+
+    #[test]
+    fn probe_of_a_pod_and_of_a_template_is_told() {
+        let spec = json!({ "containers": [{ "name": "a" }, { "readinessProbe": {} }] });
+        let pod = json!({ "spec": spec });
+        let told = "spec.containers[1].readinessProbe: kept, but without effect in this version";
+        assert_eq!(warnings("Pod", &pod), [told]);
+        let deployment = json!({ "spec": { "template": { "spec": spec } } });
+        assert_eq!(warnings("Deployment", &deployment).len(), 1);
+    }
+
+    #[test]
+    fn plain_pods_and_other_kinds_are_not_warned_about() {
+        assert!(warnings("Pod", &json!({ "spec": { "containers": [{}] } })).is_empty());
+        assert!(warnings("ConfigMap", &json!({ "spec": 1 })).is_empty());
+        assert!(warnings("Pod", &json!({ "spec": { "containers": 7 } })).is_empty());
+    }
+}
