@@ -1,5 +1,6 @@
 //! `describe`: all about an object, for people, with its events.
 
+mod conditions;
 mod events;
 mod generic;
 mod node;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::conditions;
 use super::generic::{controlled_by, labels, metadata};
 use super::text::Text;
 use crate::object::{flag, items, number, pairs, plain, terminating, text};
@@ -25,7 +26,7 @@ pub(super) fn describe(pod: &Value, out: &mut Text) {
         out,
     );
     containers(pod, "Containers", "/spec/containers", "/status/containerStatuses", out);
-    conditions(pod, out);
+    conditions::write(pod, out);
     volumes(pod, out);
     out.field_if(0, "QoS Class", text(pod, "/status/qosClass"));
     let selectors = pairs(pod, "/spec/nodeSelector");
@@ -191,20 +192,6 @@ fn variable(variable: &Value) -> String {
     }
     let field = [text(from, "/fieldRef/fieldPath"), text(from, "/resourceFieldRef/resource")];
     format!("{name}: ({})", field.concat())
-}
-
-fn conditions(pod: &Value, out: &mut Text) {
-    let rows: Vec<_> = items(pod, "/status/conditions")
-        .iter()
-        .map(|condition| {
-            let cell = |pointer| text(condition, pointer).to_owned();
-            vec![cell("/type"), cell("/status"), cell("/reason"), cell("/message")]
-        })
-        .collect();
-    if !rows.is_empty() {
-        out.heading(0, "Conditions");
-        out.table(1, &["Type", "Status", "Reason", "Message"], rows);
-    }
 }
 
 fn volumes(pod: &Value, out: &mut Text) {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::conditions;
 use super::generic::{controlled_by, labels, metadata};
 use super::text::Text;
 use crate::discovery::Resource;
@@ -29,17 +30,7 @@ pub(super) fn describe(resource: &Resource, object: &Value, out: &mut Text) {
         .collect();
     out.field_if(0, "RollingUpdateStrategy", &rolling.join(", "));
     template(object, out);
-    let rows: Vec<_> = items(object, "/status/conditions")
-        .iter()
-        .map(|condition| {
-            let cell = |pointer| text(condition, pointer).to_owned();
-            vec![cell("/type"), cell("/status"), cell("/reason"), cell("/message")]
-        })
-        .collect();
-    if !rows.is_empty() {
-        out.heading(0, "Conditions");
-        out.table(1, &["Type", "Status", "Reason", "Message"], rows);
-    }
+    conditions::write(object, out);
 }
 
 fn replicas(resource: &Resource, object: &Value) -> String {
