@@ -1,0 +1,240 @@
+//! What one card is told: name, role, cluster, network. Written by the flasher, read by init.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest node name: a DNS label.
+const NODE_NAME_LEN_MAX: usize = 63;
+
+/// The settings of a card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CardSettings {
+    /// Name of the node, and the board's host name.
+    pub node: String,
+    /// What the board is in its cluster.
+    pub role: Role,
+    /// Id of the cluster.
+    pub cluster: String,
+    /// `HOST:PORT` of the master; a host `NAME.local` is found by multicast DNS.
+    pub server: String,
+    /// Card token, with which the board joins.
+    pub token: String,
+    /// Public keys that may log in by SSH; without one there is no SSH.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<String>,
+    /// Registries that are asked without TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plain_http_registries: Vec<String>,
+    /// Labels of the node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How the board gets its address.
+    #[serde(default)]
+    pub network: Network,
+    /// Wi-Fi instead of a cable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wifi: Option<Wifi>,
+}
+
+/// What a board is in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs the server, and an agent beside it.
+    Master,
+    /// Runs an agent.
+    Agent,
+}
+
+/// How a board gets its address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "method")]
+pub enum Network {
+    /// From the LAN's DHCP server.
+    #[default]
+    Dhcp,
+    /// Always the same.
+    Static {
+        /// Its address.
+        address: Ipv4Addr,
+        /// Bits of the LAN's part of the address, 1 to 30.
+        prefix_len: u8,
+        /// Where the internet is, if anywhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gateway: Option<Ipv4Addr>,
+        /// Name servers.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dns: Vec<Ipv4Addr>,
+    },
+}
+
+/// A Wi-Fi network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Wifi {
+    /// Its name, 1 to 32 bytes.
+    pub ssid: String,
+    /// Its passphrase, 8 to 63 printable ASCII characters; none for an open network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+    /// Two-letter code of the country whose radio rules hold, such as `DE`.
+    pub country: String,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CardSettingsError {
+    /// The text is not what it should be.
+    #[error("the settings are not valid TOML or have an unknown key")]
+    Parse(#[from] toml::de::Error),
+    /// A value cannot be used.
+    #[error("{key} `{value}` {problem}")]
+    Value {
+        /// Its key.
+        key: &'static str,
+        /// What it is.
+        value: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl CardSettings {
+    /// Reads and checks settings.
+    ///
+    /// # Errors
+    /// A key is unknown or missing, or a value cannot be used.
+    pub fn parse(text: &str) -> Result<Self, CardSettingsError> {
+        let settings: Self = toml::from_str(text)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The text that [`CardSettings::parse`] reads.
+    ///
+    /// # Panics
+    /// Never: every field can be written.
+    #[must_use]
+    pub fn text(&self) -> String {
+        toml::to_string(self).expect("card settings can be written as TOML")
+    }
+
+    /// Checks the values.
+    ///
+    /// # Errors
+    /// The first value that cannot be used.
+    pub fn check(&self) -> Result<(), CardSettingsError> {
+        let bad = |key, value: &str, problem| {
+            Err(CardSettingsError::Value { key, value: value.to_owned(), problem })
+        };
+        if !valid_node_name(&self.node) {
+            return bad("node", &self.node, "is no name of small letters, digits and hyphens");
+        }
+        let port = self.server.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+        if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
+            return bad("server", &self.server, "is not of the form HOST:PORT");
+        }
+        if let Network::Static { prefix_len, .. } = &self.network
+            && !(1..=30).contains(prefix_len)
+        {
+            return bad("prefix-len", &prefix_len.to_string(), "is not between 1 and 30");
+        }
+        if let Some(wifi) = &self.wifi {
+            if wifi.ssid.is_empty() || wifi.ssid.len() > 32 {
+                return bad("ssid", &wifi.ssid, "does not have 1 to 32 bytes");
+            }
+            let printable = |byte: u8| (b' '..=b'~').contains(&byte);
+            if let Some(passphrase) = &wifi.passphrase
+                && !((8..=63).contains(&passphrase.len()) && passphrase.bytes().all(printable))
+            {
+                return bad("passphrase", "...", "does not have 8 to 63 printable characters");
+            }
+            if wifi.country.len() != 2 || !wifi.country.bytes().all(|b| b.is_ascii_uppercase()) {
+                return bad("country", &wifi.country, "is no code of two capital letters");
+            }
+        }
+        for key in &self.ssh_keys {
+            if key.split_whitespace().count() < 2 || key.contains(['\n', '"']) {
+                return bad("ssh-keys", key, "is no line of a public key file");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether a text is a DNS label, as a node's name must be here: it is a host name, too.
+#[must_use]
+pub fn valid_node_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    !name.is_empty()
+        && name.len() <= NODE_NAME_LEN_MAX
+        && name.bytes().all(|byte| plain(byte) || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> CardSettings {
+        CardSettings {
+            node: "pi-2".to_owned(),
+            role: Role::Agent,
+            cluster: "bramble-5f2c".to_owned(),
+            server: "pi-1.local:6443".to_owned(),
+            token: "BR1".to_owned(),
+            ssh_keys: vec!["ssh-ed25519 AAAA me".to_owned()],
+            plain_http_registries: Vec::new(),
+            labels: BTreeMap::from([("shelf".to_owned(), "top".to_owned())]),
+            network: Network::Static {
+                address: Ipv4Addr::new(192, 168, 1, 20),
+                prefix_len: 24,
+                gateway: None,
+                dns: Vec::new(),
+            },
+            wifi: Some(Wifi {
+                ssid: "net".to_owned(),
+                passphrase: Some("long enough".to_owned()),
+                country: "DE".to_owned(),
+            }),
+        }
+    }
+
+    #[test]
+    fn settings_are_read_as_they_were_written() {
+        let settings = settings();
+        assert_eq!(CardSettings::parse(&settings.text()).unwrap(), settings);
+        let plain = CardSettings {
+            network: Network::Dhcp,
+            wifi: None,
+            ssh_keys: Vec::new(),
+            labels: BTreeMap::new(),
+            ..settings
+        };
+        assert_eq!(CardSettings::parse(&plain.text()).unwrap(), plain);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let check = |change: &dyn Fn(&mut CardSettings), key: &str| {
+            let mut settings = settings();
+            change(&mut settings);
+            let error = settings.check().unwrap_err().to_string();
+            assert!(error.starts_with(key), "{error}");
+        };
+        check(&|settings| settings.node = "Pi_2".to_owned(), "node");
+        check(&|settings| settings.server = "pi-1".to_owned(), "server");
+        check(&|settings| settings.ssh_keys = vec!["x".to_owned()], "ssh-keys");
+        let wifi = |change: fn(&mut Wifi)| {
+            move |settings: &mut CardSettings| change(settings.wifi.as_mut().unwrap())
+        };
+        check(&wifi(|wifi| wifi.ssid.clear()), "ssid");
+        check(&wifi(|wifi| wifi.passphrase = Some("short".to_owned())), "passphrase");
+        check(&wifi(|wifi| wifi.country = "Germany".to_owned()), "country");
+        assert!(CardSettings::parse(&format!("{}\nunknown = 1\n", "")).is_err());
+    }
+}
