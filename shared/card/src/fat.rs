@@ -31,7 +31,7 @@ pub fn format<T: Read + Write + Seek>(
     id: u32,
 ) -> io::Result<()> {
     let options = FormatVolumeOptions::new().volume_label(label).volume_id(id);
-    fatfs::format_volume(&mut Window::new(card, start, len), options)
+    fatfs::format_volume(Window::new(card, start, len), options)
 }
 
 /// Reads a file; `None` if it is not there. `path` has `/` between folders.
