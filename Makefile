@@ -11,14 +11,15 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,CARGO_HOME,RUS
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 TESTS := $(if $(NEXTEST),nextest run --workspace,test --workspace --no-fail-fast -- --test-threads=1)
 
-.PHONY: help build demo demo-clean test lint bare-metal bench cross clean
+.PHONY: help build demo demo-clean test lint bare-metal bench cross images clean
 
 help:
 	@echo "make demo          a cluster of four boards on this machine, and a pulled plug"
 	@echo "make demo KEEP=1   the same, left running; end it with make demo-clean"
 	@echo "make test          all tests"
 	@echo "make bench         figures for BENCHMARKS.md"
-	@echo "make cross         binaries for 64-bit ARM boards"
+	@echo "make cross         binaries for 64-bit ARM boards, as small as they get"
+	@echo "make images        the image of a card, for all 64-bit boards"
 	@echo "make build         binaries for this machine, in target/release"
 
 build:
@@ -63,7 +64,11 @@ bench:
 	@$(SUDO) env BRAMBLE_BIN_DIR=$(RELEASE) KUBECTL=$(KUBECTL) $(RELEASE)/bramble-bench
 
 cross:
-	cargo cross build --board arm64
+	cargo cross build --board arm64 --profile card
+
+images:
+	@tests/install.sh images
+	cargo images build --profile card
 
 clean:
 	cargo clean

