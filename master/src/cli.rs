@@ -8,6 +8,7 @@ use bramble_cli::ClientCommand;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::StoreKind;
+use crate::flash::FlashArgs;
 
 /// Kubernetes for Raspberry Pis.
 #[derive(Debug, Parser)]
@@ -16,6 +17,7 @@ use crate::config::StoreKind;
     version,
     arg_required_else_help = true,
     after_help = "Examples:
+  bramble flash                        (on a PC: cards of boards that need no more than a card)
   bramble server                       (the master, on its board)
   bramble token create                 (there too: a token for another board)
   bramble get nodes
@@ -52,6 +54,17 @@ Its kubeconfig is `admin.kubeconfig` in the data folder:
 Then, on the board that shall join:
   bramble-agent join <token> --server <address of the master>:6443")]
     Token(TokenArgs),
+    /// Make the card of a node, and the cluster with the card of its master.
+    #[command(after_help = "Examples:
+  bramble flash                                                   (lists cards)
+  bramble flash --role master --node pi-1 --ssh-key ~/.ssh/id_ed25519.pub --device /dev/sdb
+  bramble flash --node pi-2 --device /dev/sdb
+  bramble flash --node pi-3 --wifi-ssid home --wifi-country DE --device /dev/sdb
+  bramble flash --node pi-4 --output pi-4.img
+  bramble flash --replace pi-3 --device /dev/sdb
+
+The cluster's keys are kept in ~/.config/bramble/clusters; who has them can add boards.")]
+    Flash(Box<FlashArgs>),
     /// Import and list images on this board; the same as `bramble-agent image`.
     #[command(disable_help_flag = true)]
     Image {
@@ -94,6 +107,9 @@ pub(crate) struct ServerFlags {
     /// Where objects are kept [default: redb].
     #[arg(long, value_enum)]
     pub(crate) store: Option<StoreKind>,
+    /// Take a new cluster's identity from this folder instead of making one, as a flashed card does.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) identity_from: Option<PathBuf>,
     /// More to log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: Option<tracing::Level>,
@@ -137,7 +153,7 @@ pub(crate) enum TokenCommand {
     List,
     /// Delete a token.
     Delete {
-        /// Its id.
+        /// Its id. That of a card's token is revoked, whether it was used or not.
         id: String,
     },
 }

@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) node_port_range: (u16, u16),
     /// Where objects are kept.
     pub(crate) store: StoreKind,
+    /// Folder of the identity that a new cluster takes instead of making one.
+    pub(crate) identity_from: Option<PathBuf>,
 }
 
 /// Where objects are kept.
@@ -59,6 +61,7 @@ struct File {
     service_range: Option<String>,
     node_port_range: Option<String>,
     store: Option<StoreKind>,
+    identity_from: Option<PathBuf>,
 }
 
 /// Why the configuration cannot be used.
@@ -90,6 +93,11 @@ impl Config {
             None => File::default(),
         };
         Self::merge(file, flags)
+    }
+
+    /// Folder of everything that must survive, unless the configuration says otherwise.
+    pub(crate) fn default_data_dir() -> PathBuf {
+        PathBuf::from(DEFAULT_DATA_DIR)
     }
 
     fn merge(file: File, flags: &ServerFlags) -> Result<Self, ConfigError> {
@@ -132,6 +140,7 @@ impl Config {
             service_range,
             node_port_range: parse_ports(&ports)?,
             store: flags.store.or(file.store).unwrap_or(StoreKind::Redb),
+            identity_from: flags.identity_from.clone().or(file.identity_from),
         })
     }
 
@@ -241,6 +250,13 @@ mod tests {
         check("service-range = '10.43.0.0/30'", "too large or too small");
         check("node-port-range = '5-4'", "empty");
         check("lisen = '0.0.0.0:1'", "unknown field");
+    }
+
+    #[test]
+    fn identity_may_come_from_a_folder() {
+        assert_eq!(load("").unwrap().identity_from, None);
+        let config = load("identity-from = '/boot/cluster'").unwrap();
+        assert_eq!(config.identity_from.unwrap().to_str(), Some("/boot/cluster"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bramble_store::{CreateStoreError, MemoryStore, OpenStoreError, RedbStore, St
 use tracing::info;
 
 use crate::config::StoreKind;
-use crate::pki::{Identity, IdentityError};
+use crate::pki::{Identity, IdentityError, Origin};
 
 const STORE_FILE: &str = "store.redb";
 
@@ -31,7 +31,8 @@ pub(crate) enum OpenStateError {
     Open { cluster_id: String, source: OpenStoreError },
 }
 
-/// Opens the cluster's state; makes a new cluster in an empty data folder.
+/// Opens the cluster's state; makes a new cluster in an empty data folder, or begins the one whose
+/// identity `origin` holds. Where a cluster is already, `origin` is not looked at.
 ///
 /// # Errors
 ///
@@ -39,17 +40,19 @@ pub(crate) enum OpenStateError {
 pub(crate) fn open(
     data_dir: &Path,
     kind: StoreKind,
+    origin: Origin<'_>,
 ) -> Result<(Identity, Arc<dyn Store>), OpenStateError> {
     if !Identity::exists(data_dir) {
-        let identity = Identity::create(data_dir, |folder, cluster_id| {
+        let identity = Identity::create(data_dir, origin, |folder, cluster_id| {
             if kind == StoreKind::Redb {
                 // Opened again below, at its final place.
                 drop(RedbStore::create(&folder.join(STORE_FILE), cluster_id)?);
             }
             Ok::<(), OpenStateError>(())
         })?;
-        info!(cluster = identity.cluster_id, "made a new cluster");
+        info!(cluster = identity.cluster_id, ?origin, "made a new cluster");
     }
+    Identity::add_join_key(data_dir)?;
     let identity = Identity::load(data_dir)?;
     let store: Arc<dyn Store> = match kind {
         StoreKind::Memory => Arc::new(MemoryStore::new()),
@@ -71,22 +74,26 @@ mod tests {
 
     use super::{OpenStateError, open};
     use crate::config::StoreKind;
+    use crate::pki::Origin;
 
     #[test]
     fn cluster_without_its_store_is_not_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
-        drop(open(folder.path(), StoreKind::Redb).unwrap());
-        drop(open(folder.path(), StoreKind::Redb).unwrap());
+        drop(open(folder.path(), StoreKind::Redb, Origin::New).unwrap());
+        drop(open(folder.path(), StoreKind::Redb, Origin::New).unwrap());
         fs::remove_file(folder.path().join("cluster/store.redb")).unwrap();
-        let result = open(folder.path(), StoreKind::Redb);
+        let result = open(folder.path(), StoreKind::Redb, Origin::New);
         assert!(matches!(result, Err(OpenStateError::Open { .. })), "{result:?}");
     }
 
     #[test]
     fn damaged_store_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        drop(open(folder.path(), StoreKind::Redb).unwrap());
+        drop(open(folder.path(), StoreKind::Redb, Origin::New).unwrap());
         fs::write(folder.path().join("cluster/store.redb"), b"").unwrap();
-        assert!(matches!(open(folder.path(), StoreKind::Redb), Err(OpenStateError::Open { .. })));
+        assert!(matches!(
+            open(folder.path(), StoreKind::Redb, Origin::New),
+            Err(OpenStateError::Open { .. })
+        ));
     }
 }

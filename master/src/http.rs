@@ -20,6 +20,7 @@ mod scale;
 mod subresource;
 mod tls;
 mod token_api;
+mod upgrade;
 mod watch;
 mod write;
 
@@ -119,6 +120,7 @@ async fn dispatch(
             Ok(response::text(StatusCode::OK, api.metrics.render(api.objects.revision())))
         }
         Route::Tokens(id) => token_api::handle(api, request, id.as_deref()).await,
+        Route::Upgrade(node) => upgrade::handle(api, &node, request).await,
         Route::Discovery(document) if reading => {
             discovery::handle(api, &document, request.headers())
         }

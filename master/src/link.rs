@@ -20,13 +20,14 @@ mod registration;
 mod reports;
 mod service;
 mod session;
+mod upgrade;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bramble_api::Status;
-use bramble_shared::link::{Ipv4Range, LogsRequest};
+use bramble_shared::link::{Ipv4Range, LogsRequest, UpgradeReply, UpgradeRequest};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::net::TcpStream;
@@ -51,6 +52,13 @@ pub(crate) const NODE_ID_ANNOTATION: &str = "bramble.io/node-id";
 const SERIAL_ANNOTATION: &str = "bramble.io/serial";
 /// How a node stops singletons that lost their lease.
 const FENCE_ANNOTATION: &str = "bramble.io/fence";
+
+/// The slot that a card's board runs.
+const SLOT_ANNOTATION: &str = "bramble.io/slot";
+/// Version of the system in it.
+const IMAGE_VERSION_ANNOTATION: &str = "bramble.io/image-version";
+/// How its last upgrade went: `trying`, `kept` or `rolled back: <reason>`.
+const UPGRADE_ANNOTATION: &str = "bramble.io/upgrade";
 
 /// What every node is told of its cluster.
 #[derive(Clone, Debug)]
@@ -116,12 +124,20 @@ impl NodeLink {
     pub(crate) fn disconnect(&self, node: &str) {
         self.active.disconnect(node);
     }
+
+    /// Makes room for the board that a card replaces another's with: the old session ends, and the
+    /// next board may have another serial. The old key was forgotten before.
+    async fn forget_board(&self, node: &str) -> Result<(), Status> {
+        self.registration.unpin(node).await?;
+        self.active.disconnect(node);
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl NodePort for NodeLink {
     async fn join(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
-        join::serve(stream.compat(), peer, &self.identity, &self.tokens).await;
+        join::serve(stream.compat(), peer, self).await;
     }
 
     async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, node: String) {
@@ -148,5 +164,18 @@ impl NodePort for NodeLink {
             .opener(node)
             .ok_or_else(|| Status::unavailable(format!("node `{node}` is not connected"), 1))?;
         logs::open(&opener, request).await
+    }
+
+    async fn upgrade(
+        &self,
+        node: &str,
+        bytes: Option<u64>,
+        pieces: BoxStream<'static, Result<Bytes, Status>>,
+    ) -> Result<BoxStream<'static, Result<UpgradeReply, Status>>, Status> {
+        let opener = self
+            .active
+            .opener(node)
+            .ok_or_else(|| Status::unavailable(format!("node `{node}` is not connected"), 1))?;
+        upgrade::open(&opener, UpgradeRequest { bytes }, pieces).await
     }
 }

@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod durable;
 mod durable_state;
+mod flash;
 mod heartbeat;
 mod http;
 mod image_command;
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
                 .and_then(|config| server::run(&config).map_err(Box::from))
         }
         Command::Image { args } => Err(image_command::run(&args).into()),
+        Command::Flash(args) => {
+            wait(flash::run(&args)).map_err(Box::from).and_then(|result| result.map_err(Box::from))
+        }
         Command::Token(args) => wait(token_command::run(&args))
             .map_err(Box::from)
             .and_then(|result| result.map_err(Box::from)),

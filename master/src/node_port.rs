@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use bramble_api::Status;
-use bramble_shared::link::LogsRequest;
+use bramble_shared::link::{LogsRequest, UpgradeReply};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::net::TcpStream;
@@ -35,4 +35,17 @@ pub(crate) trait NodePort: Send + Sync {
         node: &str,
         request: LogsRequest,
     ) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status>;
+
+    /// Sends a new system to a node, piece by piece as fast as it takes them, and gives back what
+    /// the node says meanwhile. `bytes` is how long the whole is, if that is known.
+    ///
+    /// # Errors
+    ///
+    /// When the node is not connected or refuses; the status is fit for the client.
+    async fn upgrade(
+        &self,
+        node: &str,
+        bytes: Option<u64>,
+        pieces: BoxStream<'static, Result<Bytes, Status>>,
+    ) -> Result<BoxStream<'static, Result<UpgradeReply, Status>>, Status>;
 }

@@ -4,6 +4,8 @@
 //! <data-dir>/cluster/cluster-id     bramble-xxxx
 //!                    ca.crt ca.key
 //!                    admin.crt admin.key
+//!                    join.pub                   checks the tokens of cards
+//!                    join.key                   signs them; only where cards are flashed
 //!                    server.crt server.key      made again when the addresses change
 //!                    store.redb                 the store's; see `durable_state.rs`
 //! <data-dir>/admin.kubeconfig
@@ -13,7 +15,9 @@
 //! or not at all. Knows nothing of the store: [`Identity::create`] takes its making as a closure.
 
 mod authority;
+mod join_key;
 mod kubeconfig;
+mod origin;
 
 use std::fs;
 use std::io;
@@ -24,10 +28,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::durable::{self, WriteFileError};
-use crate::random;
+use origin::{CLUSTER_ID, JOIN_PRIVATE, JOIN_PUBLIC};
 
-pub(crate) use authority::{Authority, Issued, SignError, request_key_sha256};
+pub(crate) use authority::{
+    Authority, Issued, SignError, certificate_key_sha256, request_key_sha256,
+};
+pub(crate) use join_key::{JoinKey, JoinVerifier};
 pub(crate) use kubeconfig::kubeconfig;
+pub(crate) use origin::{CARD_FILES, Origin, TakeIdentityError, valid_cluster_id};
 
 /// Group whose members may do everything.
 pub(crate) const GROUP_MASTERS: &str = "system:masters";
@@ -38,7 +46,6 @@ pub(crate) const NODE_USER_PREFIX: &str = "system:node:";
 
 const FOLDER: &str = "cluster";
 const FOLDER_UNFINISHED: &str = "cluster.new";
-const CLUSTER_ID: &str = "cluster-id";
 
 /// The identity of the cluster that this master serves.
 #[derive(Debug)]
@@ -49,6 +56,8 @@ pub(crate) struct Identity {
     pub(crate) authority: Authority,
     /// The administrator's certificate and key, both PEM.
     pub(crate) admin: Issued,
+    /// Checks tokens of cards.
+    pub(crate) join: JoinVerifier,
     folder: PathBuf,
 }
 
@@ -73,6 +82,9 @@ pub(crate) enum IdentityError {
     /// A PEM file holds something else.
     #[error("`{}` is damaged: {problem}; restore the data folder from a backup", path.display())]
     Damaged { path: PathBuf, problem: String },
+    /// The flasher's identity cannot be taken.
+    #[error(transparent)]
+    Take(#[from] TakeIdentityError),
 }
 
 impl Identity {
@@ -81,21 +93,43 @@ impl Identity {
         data_dir.join(FOLDER).exists()
     }
 
-    /// Makes a new identity. `before_commit` gets its folder and the cluster id when all of it is
+    /// Makes or takes a new identity. `before_commit` gets its folder and the cluster id when all of it is
     /// on the disk but not yet in its place: if it fails, the next start begins anew.
     ///
     /// # Errors
     ///
-    /// When a file cannot be written, or what `before_commit` returns.
+    /// When a file cannot be read or written, or what `before_commit` returns.
     pub(crate) fn create<E: From<IdentityError>>(
         data_dir: &Path,
+        origin: Origin<'_>,
         before_commit: impl FnOnce(&Path, &str) -> Result<(), E>,
     ) -> Result<Self, E> {
         let unfinished = data_dir.join(FOLDER_UNFINISHED);
-        let cluster_id = prepare(data_dir, &unfinished)?;
+        let cluster_id = prepare(data_dir, &unfinished, origin)?;
         before_commit(&unfinished, &cluster_id)?;
         durable::rename(&unfinished, &data_dir.join(FOLDER)).map_err(IdentityError::from)?;
         Ok(Self::load(data_dir)?)
+    }
+
+    /// Makes a new identity in a folder of its own below `parent`, named after the cluster.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub(crate) fn create_below(parent: &Path) -> Result<Self, IdentityError> {
+        // Several at a time do not meet: the names are as random as the ids.
+        loop {
+            let unfinished = parent.join(format!(".new-{}", crate::random::name_suffix()));
+            let cluster_id = prepare(parent, &unfinished, Origin::New)?;
+            let folder = parent.join(&cluster_id);
+            if folder.exists() {
+                fs::remove_dir_all(&unfinished)
+                    .map_err(|source| IdentityError::Remove { path: unfinished, source })?;
+                continue;
+            }
+            durable::rename(&unfinished, &folder)?;
+            return Self::open(&folder);
+        }
     }
 
     /// Folder of the identity, and of what must not exist without it.
@@ -109,7 +143,15 @@ impl Identity {
     ///
     /// When a file is missing or damaged.
     pub(crate) fn load(data_dir: &Path) -> Result<Self, IdentityError> {
-        let folder = data_dir.join(FOLDER);
+        Self::open(&data_dir.join(FOLDER))
+    }
+
+    /// Reads the identity in this very folder.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing or damaged.
+    pub(crate) fn open(folder: &Path) -> Result<Self, IdentityError> {
         let cluster_id = read(&folder.join(CLUSTER_ID))?.trim().to_owned();
         let authority =
             Authority::from_pem(&read(&folder.join("ca.crt"))?, &read(&folder.join("ca.key"))?)?;
@@ -117,7 +159,54 @@ impl Identity {
             certificate: read(&folder.join("admin.crt"))?,
             key: read(&folder.join("admin.key"))?,
         };
-        Ok(Self { cluster_id, authority, admin, folder })
+        let join_path = folder.join(JOIN_PUBLIC);
+        let join = JoinVerifier::from_pem(&read(&join_path)?).map_err(|problem| {
+            IdentityError::Damaged { path: join_path, problem: problem.to_string() }
+        })?;
+        Ok(Self { cluster_id, authority, admin, join, folder: folder.to_path_buf() })
+    }
+
+    /// Gives a cluster that was begun before there were cards a key for their tokens.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made or written.
+    pub(crate) fn add_join_key(data_dir: &Path) -> Result<(), IdentityError> {
+        let folder = data_dir.join(FOLDER);
+        if folder.join(JOIN_PUBLIC).exists() {
+            return Ok(());
+        }
+        let key = JoinKey::create()?;
+        // The public half goes last: it is what the next start looks at.
+        durable::write_file(&folder.join(JOIN_PRIVATE), key.private_pem().as_bytes())?;
+        Ok(durable::write_file(&folder.join(JOIN_PUBLIC), key.public_pem().as_bytes())?)
+    }
+
+    /// Reads the key that signs tokens of cards; none where this cluster's cards are not flashed.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or is damaged.
+    pub(crate) fn join_key(&self) -> Result<Option<JoinKey>, IdentityError> {
+        let path = self.folder.join(JOIN_PRIVATE);
+        let pem = match fs::read_to_string(&path) {
+            Ok(pem) => pem,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(IdentityError::Read { path, source }),
+        };
+        let damaged =
+            |problem: SignError| IdentityError::Damaged { path, problem: problem.to_string() };
+        JoinKey::from_pem(&pem).map(Some).map_err(damaged)
+    }
+
+    /// Reads the files that a card of this cluster's master carries.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    pub(crate) fn card_files(&self) -> Result<Vec<(String, Vec<u8>)>, IdentityError> {
+        let read = |name: &str| Ok((name.to_owned(), read(&self.folder.join(name))?.into_bytes()));
+        CARD_FILES.into_iter().map(read).collect()
     }
 
     /// Returns the server's certificate, made anew if it is not for exactly these names.
@@ -176,31 +265,25 @@ impl Identity {
     }
 }
 
-fn prepare(data_dir: &Path, unfinished: &Path) -> Result<String, IdentityError> {
-    durable::create_folder(data_dir)?;
+fn prepare(parent: &Path, unfinished: &Path, origin: Origin<'_>) -> Result<String, IdentityError> {
+    let files = match origin {
+        Origin::New => origin::make()?,
+        Origin::Folder(folder) => origin::take(folder)?,
+    };
+    durable::create_folder(parent)?;
     if unfinished.exists() {
         fs::remove_dir_all(unfinished)
             .map_err(|source| IdentityError::Remove { path: unfinished.to_path_buf(), source })?;
     }
     durable::create_folder(unfinished)?;
-    let cluster_id = new_cluster_id();
-    let (authority, ca_key) = Authority::create(&cluster_id)?;
-    let admin = authority.sign_client("bramble-admin", GROUP_MASTERS)?;
-    for (name, content) in [
-        (CLUSTER_ID, cluster_id.as_str()),
-        ("ca.crt", authority.ca_pem()),
-        ("ca.key", &ca_key),
-        ("admin.crt", &admin.certificate),
-        ("admin.key", &admin.key),
-    ] {
+    let mut cluster_id = String::new();
+    for (name, content) in files {
         durable::write_file(&unfinished.join(name), content.as_bytes())?;
+        if name == CLUSTER_ID {
+            cluster_id = content.trim().to_owned();
+        }
     }
     Ok(cluster_id)
-}
-
-fn new_cluster_id() -> String {
-    let [first, second] = random::bytes::<2>();
-    format!("bramble-{first:02x}{second:02x}")
 }
 
 fn read(path: &Path) -> Result<String, IdentityError> {
@@ -225,7 +308,7 @@ mod tests {
     use std::fs;
     use std::net::{IpAddr, Ipv4Addr};
 
-    use super::{Identity, IdentityError};
+    use super::{CARD_FILES, Identity, IdentityError, Origin, TakeIdentityError};
 
     #[derive(Debug, thiserror::Error)]
     enum StartError {
@@ -238,7 +321,8 @@ mod tests {
     #[test]
     fn identity_is_the_same_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let made = Identity::create::<IdentityError>(folder.path(), |_, _| Ok(())).unwrap();
+        let made =
+            Identity::create::<IdentityError>(folder.path(), Origin::New, |_, _| Ok(())).unwrap();
         let read = Identity::load(folder.path()).unwrap();
         assert_eq!(made.cluster_id, read.cluster_id);
         assert_eq!(made.authority.ca_pem(), read.authority.ca_pem());
@@ -248,16 +332,17 @@ mod tests {
     #[test]
     fn interrupted_first_start_leaves_no_identity() {
         let folder = tempfile::tempdir().unwrap();
-        let result = Identity::create(folder.path(), |_, _| Err(StartError::Stopped));
+        let result = Identity::create(folder.path(), Origin::New, |_, _| Err(StartError::Stopped));
         assert!(matches!(result, Err(StartError::Stopped)));
         assert!(!Identity::exists(folder.path()));
-        Identity::create::<IdentityError>(folder.path(), |_, _| Ok(())).unwrap();
+        Identity::create::<IdentityError>(folder.path(), Origin::New, |_, _| Ok(())).unwrap();
     }
 
     #[test]
     fn server_certificate_changes_only_with_its_addresses() {
         let folder = tempfile::tempdir().unwrap();
-        let identity = Identity::create::<IdentityError>(folder.path(), |_, _| Ok(())).unwrap();
+        let identity =
+            Identity::create::<IdentityError>(folder.path(), Origin::New, |_, _| Ok(())).unwrap();
         let names = vec!["kubernetes".to_owned(), "pi-1".to_owned()];
         let one = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let two = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))];
@@ -269,11 +354,90 @@ mod tests {
     }
 
     #[test]
+    fn cluster_from_before_cards_gets_a_join_key_once() {
+        let folder = tempfile::tempdir().unwrap();
+        Identity::create::<IdentityError>(folder.path(), Origin::New, |_, _| Ok(())).unwrap();
+        for name in ["join.key", "join.pub"] {
+            fs::remove_file(folder.path().join("cluster").join(name)).unwrap();
+        }
+        let join = || {
+            Identity::add_join_key(folder.path()).unwrap();
+            let identity = Identity::load(folder.path()).unwrap();
+            assert!(identity.join_key().unwrap().is_some());
+            identity.join
+        };
+        assert_eq!(join(), join());
+    }
+
+    #[test]
     fn damaged_identity_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        Identity::create::<IdentityError>(folder.path(), |_, _| Ok(())).unwrap();
+        Identity::create::<IdentityError>(folder.path(), Origin::New, |_, _| Ok(())).unwrap();
         fs::remove_file(folder.path().join("cluster/ca.key")).unwrap();
         let error = Identity::load(folder.path()).unwrap_err();
         assert!(error.to_string().contains("ca.key"), "{error}");
+    }
+    #[test]
+    fn identity_is_taken_from_the_flasher_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Identity::create_below(folder.path()).unwrap();
+        let card = folder.path().join("card");
+        fs::create_dir(&card).unwrap();
+        for (name, content) in made.card_files().unwrap() {
+            fs::write(card.join(name), content).unwrap();
+        }
+        let data = folder.path().join("data");
+        let take =
+            || Identity::create::<IdentityError>(&data, Origin::Folder(&card), |_, _| Ok(()));
+        let taken = take().unwrap();
+        assert_eq!(taken.cluster_id, made.cluster_id);
+        assert_eq!(taken.join, made.join);
+        assert_eq!(taken.authority.spki_sha256(), made.authority.spki_sha256());
+        assert!(taken.join_key().unwrap().is_none());
+        assert!(made.join_key().unwrap().is_some());
+    }
+
+    #[test]
+    fn identity_with_missing_or_foreign_files_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Identity::create_below(folder.path()).unwrap();
+        let other = Identity::create_below(folder.path()).unwrap();
+        let take = |broken: &str, content: Option<&[u8]>| {
+            let card = tempfile::tempdir().unwrap();
+            for (name, good) in made.card_files().unwrap() {
+                let content = if name == broken { content } else { Some(good.as_slice()) };
+                if let Some(content) = content {
+                    fs::write(card.path().join(name), content).unwrap();
+                }
+            }
+            let data = tempfile::tempdir().unwrap();
+            let result = Identity::create::<IdentityError>(
+                data.path(),
+                Origin::Folder(card.path()),
+                |_, _| Ok(()),
+            );
+            assert!(!Identity::exists(data.path()), "{broken}");
+            result.unwrap_err()
+        };
+        for name in CARD_FILES {
+            let missing = take(name, None);
+            assert!(missing.to_string().contains(name), "{missing}");
+            assert!(matches!(take(name, Some(b"?!")), IdentityError::Take(_)), "{name}");
+        }
+        for (name, content) in other.card_files().unwrap() {
+            // Another id and another join key look as good; certificates do not.
+            if !["cluster-id", "join.pub"].contains(&name.as_str()) {
+                let error = take(&name, Some(&content));
+                assert!(
+                    matches!(
+                        error,
+                        IdentityError::Take(
+                            TakeIdentityError::Mixed { .. } | TakeIdentityError::Damaged { .. }
+                        )
+                    ),
+                    "{name}: {error}"
+                );
+            }
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::control::{self, StartControlError};
 use crate::durable_state::{self, OpenStateError};
 use crate::http::{self, Api, GIT_VERSION, TlsError};
 use crate::objects::Objects;
-use crate::pki::{Identity, IdentityError};
+use crate::pki::{Identity, IdentityError, Origin};
 use crate::telemetry;
 use crate::token::Tokens;
 
@@ -85,7 +85,8 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     if config.heartbeat_port == 0 {
         config.heartbeat_port = address.port();
     }
-    let (identity, store) = durable_state::open(&config.data_dir, config.store)?;
+    let origin = config.identity_from.as_deref().map_or(Origin::New, Origin::Folder);
+    let (identity, store) = durable_state::open(&config.data_dir, config.store, origin)?;
     let identity = Arc::new(identity);
     let (names, addresses) = server_names(&config);
     let certificate = identity.server_certificate(&names, &addresses)?;
@@ -100,7 +101,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     };
     bootstrap(&objects, api_address).await?;
 
-    let tokens = Arc::new(Tokens::new(Arc::clone(&store), *identity.authority.spki_sha256()));
+    let tokens = Arc::new(Tokens::new(Arc::clone(&store), &identity));
     let (stop, stopping) = watch::channel(false);
     let advertised = format!("{}:{}", config.advertise_address, address.port());
     let control = control::start(&config, &objects, &identity, &tokens).await?;
@@ -139,7 +140,12 @@ fn server_names(config: &Config) -> (Vec<String>, Vec<IpAddr>) {
     .map(str::to_owned)
     .into();
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    names.extend(host.filter(|name| is_dns_name(name)));
+    if let Some(host) = host.filter(|name| is_dns_name(name)) {
+        // By multicast DNS a board has the first part of its name.
+        let label = host.split('.').next().unwrap_or_default();
+        names.insert(format!("{label}.local"));
+        names.insert(host);
+    }
     let mut addresses: BTreeSet<IpAddr> = [
         IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V4(config.advertise_address),

@@ -7,8 +7,12 @@
 //! Only a hash of the secret is kept, under a prefix of the store that the API does not serve.
 //! A use is the first public key that comes with the token; the same key may come again while
 //! the token lives, so that a power cut in between locks no board out.
+//!
+//! Tokens of cards are not kept before they are used; see [`card`]. Which public keys may speak
+//! for a node is kept with them: a card that replaces another takes the earlier keys away.
 
 mod attempts;
+mod card;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -16,15 +20,24 @@ use std::sync::{Arc, Mutex};
 use bramble_store::{Class, Compare, Op, RangeRequest, Store, StoreError, Txn, TxnReply};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use ring::digest::{SHA256, digest};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::pki::{Identity, JoinKey, JoinVerifier, SignError};
 use crate::random;
 use attempts::Attempts;
+use card::NodeKeys;
+
+pub(crate) use card::{CardClaim, CardRecord, CardRefusal};
 
 /// What every token begins with; the digit is the version.
 const TOKEN_PREFIX: &str = "BR1";
 /// Where tokens are kept.
 const STORE_PREFIX: &str = "/bramble/tokens/";
+/// Where tokens of cards are kept that were used or revoked.
+const CARD_PREFIX: &str = "/bramble/card-tokens/";
+/// Where the keys of nodes are kept, by node.
+const KEYS_PREFIX: &str = "/bramble/node-keys/";
 /// Longest that a token may live, in seconds: a year.
 pub(crate) const TTL_S_MAX: u64 = 366 * 86_400;
 
@@ -33,7 +46,18 @@ pub(crate) const TTL_S_MAX: u64 = 366 * 86_400;
 pub(crate) struct Tokens {
     store: Arc<dyn Store>,
     ca_spki_sha256: [u8; 32],
+    cluster_id: String,
+    join: JoinVerifier,
     attempts: Mutex<Attempts>,
+}
+
+/// How a board was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is one more.
+    Added,
+    /// Its card takes the place of an earlier one: keys of that may not speak any more.
+    Replaced,
 }
 
 /// A token as it is kept: without its secret.
@@ -83,15 +107,24 @@ pub(crate) enum RedeemTokenError {
     /// Other boards used it up.
     #[error("the token was used by another board; make a new one with `bramble token create`")]
     UsedUp,
+    /// A card's token is right, but not for this.
+    #[error(transparent)]
+    Card(#[from] CardRefusal),
     /// The store failed.
     #[error("could not check the token")]
     Record(#[from] TokenError),
 }
 
 impl Tokens {
-    /// Serves the tokens in `store`, which pin a CA with this key.
-    pub(crate) fn new(store: Arc<dyn Store>, ca_spki_sha256: [u8; 32]) -> Self {
-        Self { store, ca_spki_sha256, attempts: Mutex::default() }
+    /// Serves the tokens in `store`, which pin the CA of this cluster.
+    pub(crate) fn new(store: Arc<dyn Store>, identity: &Identity) -> Self {
+        Self {
+            store,
+            ca_spki_sha256: *identity.authority.spki_sha256(),
+            cluster_id: identity.cluster_id.clone(),
+            join: identity.join,
+            attempts: Mutex::default(),
+        }
     }
 
     /// Makes a token; the text is never shown again.
@@ -116,9 +149,8 @@ impl Tokens {
             uses,
             used_by: Vec::new(),
         };
-        self.put(&token, 0).await?;
-        let ca = BASE32_NOPAD.encode(&self.ca_spki_sha256);
-        let text = format!("{TOKEN_PREFIX}{ca}::{}.{secret}", token.id);
+        self.commit(vec![put(STORE_PREFIX, &token.id, &token, 0)?]).await?;
+        let text = text(&self.ca_spki_sha256, &format!("{}.{secret}", token.id));
         Ok((token, text))
     }
 
@@ -131,7 +163,7 @@ impl Tokens {
         let request = RangeRequest { prefix: STORE_PREFIX.to_owned(), ..RangeRequest::default() };
         let mut tokens = Vec::new();
         for entry in self.store.range(request).await?.entries {
-            let token = decode(&entry.key, &entry.value)?;
+            let token: Token = decode(&entry.key, &entry.value)?;
             if token.expires_ms > now_ms {
                 tokens.push(token);
             } else {
@@ -141,12 +173,26 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// Deletes a token.
+    /// Returns the tokens of cards that were used or revoked.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails or a record is damaged.
+    pub(crate) async fn list_cards(&self) -> Result<Vec<CardRecord>, TokenError> {
+        let request = RangeRequest { prefix: CARD_PREFIX.to_owned(), ..RangeRequest::default() };
+        let entries = self.store.range(request).await?.entries;
+        entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect()
+    }
+
+    /// Deletes a token, or revokes a card's, which need not have been used.
     ///
     /// # Errors
     ///
     /// When there is none with this id, or the store fails.
     pub(crate) async fn delete(&self, id: &str) -> Result<(), TokenError> {
+        if card::is_card_id(id) {
+            return self.revoke(id).await;
+        }
         let not_found = || TokenError::NotFound { id: id.to_owned() };
         let (_, revision) = self.find(id).await?.ok_or_else(not_found)?;
         match self.store.txn(removal(key(id), revision)).await? {
@@ -155,8 +201,21 @@ impl Tokens {
         }
     }
 
-    /// Lets a board in, or not: `secret` is `<id>.<secret>`, `key_sha256` the hash of its public
-    /// key, `address` where it comes from.
+    async fn revoke(&self, id: &str) -> Result<(), TokenError> {
+        let (record, revision) = self.read::<CardRecord>(CARD_PREFIX, id).await?;
+        let unused = || CardRecord {
+            id: id.to_owned(),
+            node: String::new(),
+            generation: 0,
+            used_by: String::new(),
+            revoked: true,
+        };
+        let record = record.map_or_else(unused, |record| CardRecord { revoked: true, ..record });
+        self.commit(vec![put(CARD_PREFIX, id, &record, revision)?]).await
+    }
+
+    /// Lets a board in as `node`, or not: `secret` is `<id>.<rest>`, `key_sha256` the hash of its
+    /// public key, `address` where it comes from. What it is let in by is durable on return.
     ///
     /// # Errors
     ///
@@ -164,16 +223,21 @@ impl Tokens {
     pub(crate) async fn redeem(
         &self,
         secret: &str,
+        node: &str,
         key_sha256: &[u8; 32],
         address: IpAddr,
         now_ms: u64,
-    ) -> Result<Token, RedeemTokenError> {
+    ) -> Result<Admission, RedeemTokenError> {
         let allowed = match self.attempts.lock() {
             Ok(mut attempts) => attempts.allow(address, now_ms),
             Err(poisoned) => poisoned.into_inner().allow(address, now_ms),
         };
         if !allowed {
             return Err(RedeemTokenError::TooMany { address });
+        }
+        let board = HEXLOWER.encode(key_sha256);
+        if let Some(claim) = CardClaim::verify(secret, &self.join, &self.cluster_id) {
+            return self.redeem_card(&claim, node, &board).await;
         }
         let (id, secret) = secret.split_once('.').ok_or(RedeemTokenError::Refused)?;
         let Some((mut token, revision)) = self.find(id).await? else {
@@ -182,16 +246,78 @@ impl Tokens {
         if !same(&token.secret_sha256, &hash(secret)) || token.expires_ms <= now_ms {
             return Err(RedeemTokenError::Refused);
         }
-        let board = HEXLOWER.encode(key_sha256);
-        if token.used_by.contains(&board) {
-            return Ok(token);
+        let mut writes = Vec::new();
+        if !token.used_by.contains(&board) {
+            if token.used_by.len() >= usize::try_from(token.uses).unwrap_or(usize::MAX) {
+                return Err(RedeemTokenError::UsedUp);
+            }
+            token.used_by.push(board.clone());
+            writes.push(put(STORE_PREFIX, id, &token, revision)?);
         }
-        if token.used_by.len() >= usize::try_from(token.uses).unwrap_or(usize::MAX) {
-            return Err(RedeemTokenError::UsedUp);
+        let (keys, revision) = self.read::<NodeKeys>(KEYS_PREFIX, node).await?;
+        let mut keys = keys.unwrap_or_default();
+        if !keys.contains(&board) {
+            keys.add(&board);
+            writes.push(put(KEYS_PREFIX, node, &keys, revision)?);
         }
-        token.used_by.push(board);
-        self.put(&token, revision).await?;
-        Ok(token)
+        self.commit(writes).await?;
+        Ok(Admission::Added)
+    }
+
+    async fn redeem_card(
+        &self,
+        claim: &CardClaim,
+        node: &str,
+        board: &str,
+    ) -> Result<Admission, RedeemTokenError> {
+        let (record, record_revision) = self.read::<CardRecord>(CARD_PREFIX, &claim.id).await?;
+        let (keys, keys_revision) = self.read::<NodeKeys>(KEYS_PREFIX, &claim.node).await?;
+        let changed = card::admit(claim, node, board, record.as_ref(), keys.as_ref())?;
+        if let Some((record, keys)) = changed {
+            let record = put(CARD_PREFIX, &claim.id, &record, record_revision)?;
+            let keys = put(KEYS_PREFIX, node, &keys, keys_revision)?;
+            self.commit(vec![record, keys]).await?;
+        }
+        Ok(if claim.replaces() { Admission::Replaced } else { Admission::Added })
+    }
+
+    /// Tells whether a board with this public key may speak for a node. A node of which no key is
+    /// kept has never joined this master; its certificate alone counts.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails or the record is damaged.
+    pub(crate) async fn may_speak(
+        &self,
+        node: &str,
+        key_sha256: &[u8; 32],
+    ) -> Result<bool, TokenError> {
+        let (keys, _) = self.read::<NodeKeys>(KEYS_PREFIX, node).await?;
+        Ok(keys.is_none_or(|keys| keys.contains(&HEXLOWER.encode(key_sha256))))
+    }
+
+    /// Reads a record and its revision: 0 if there is none.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        name: &str,
+    ) -> Result<(Option<T>, u64), TokenError> {
+        let Some(entry) = self.store.get(&format!("{prefix}{name}")).await? else {
+            return Ok((None, 0));
+        };
+        Ok((Some(decode(name, &entry.value)?), entry.mod_revision))
+    }
+
+    /// Writes all of it, or nothing if anything has changed since it was read.
+    async fn commit(&self, writes: Vec<(Compare, Op)>) -> Result<(), TokenError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let (compares, ops) = writes.into_iter().unzip();
+        match self.store.txn(Txn { compares, ops }).await? {
+            TxnReply::Committed { .. } => Ok(()),
+            TxnReply::Conflict { .. } => Err(TokenError::Conflict),
+        }
     }
 
     async fn find(&self, id: &str) -> Result<Option<(Token, u64)>, TokenError> {
@@ -203,20 +329,39 @@ impl Tokens {
         };
         Ok(Some((decode(id, &entry.value)?, entry.mod_revision)))
     }
+}
 
-    async fn put(&self, token: &Token, revision: u64) -> Result<(), TokenError> {
-        let value =
-            serde_json::to_vec(token).map_err(|_| TokenError::Damaged { id: token.id.clone() })?;
-        let key = key(&token.id);
-        let txn = Txn {
-            compares: vec![Compare { key: key.clone(), mod_revision: revision }],
-            ops: vec![Op::Put { key, value: value.into(), class: Class::Intent }],
-        };
-        match self.store.txn(txn).await? {
-            TxnReply::Committed { .. } => Ok(()),
-            TxnReply::Conflict { .. } => Err(TokenError::Conflict),
-        }
-    }
+/// A write of a record that was read at `revision`.
+fn put(
+    prefix: &str,
+    name: &str,
+    value: &impl Serialize,
+    revision: u64,
+) -> Result<(Compare, Op), TokenError> {
+    let value =
+        serde_json::to_vec(value).map_err(|_| TokenError::Damaged { id: name.to_owned() })?;
+    let key = format!("{prefix}{name}");
+    let compare = Compare { key: key.clone(), mod_revision: revision };
+    Ok((compare, Op::Put { key, value: value.into(), class: Class::Intent }))
+}
+
+/// Makes the token of a new card; returns its claim and its text.
+///
+/// # Errors
+///
+/// When the key cannot be used.
+pub(crate) fn card_token(
+    identity: &Identity,
+    key: &JoinKey,
+    node: &str,
+    generation: u32,
+) -> Result<(CardClaim, String), SignError> {
+    let (claim, secret) = CardClaim::issue(key, &identity.cluster_id, node, generation)?;
+    Ok((claim, text(identity.authority.spki_sha256(), &secret)))
+}
+
+fn text(ca_spki_sha256: &[u8; 32], secret: &str) -> String {
+    format!("{TOKEN_PREFIX}{}::{secret}", BASE32_NOPAD.encode(ca_spki_sha256))
 }
 
 fn key(id: &str) -> String {
@@ -230,7 +375,7 @@ fn removal(key: String, revision: u64) -> Txn {
     }
 }
 
-fn decode(id: &str, value: &[u8]) -> Result<Token, TokenError> {
+fn decode<T: DeserializeOwned>(id: &str, value: &[u8]) -> Result<T, TokenError> {
     serde_json::from_slice(value).map_err(|_| TokenError::Damaged { id: id.to_owned() })
 }
 
@@ -247,17 +392,24 @@ fn same(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
+    use std::path::Path;
     use std::sync::Arc;
 
     use bramble_store::MemoryStore;
 
-    use super::{RedeemTokenError, Token, Tokens};
+    use super::{Admission, RedeemTokenError, Token, Tokens, card_token};
+    use crate::pki::{Identity, IdentityError, Origin};
 
     const NOW_MS: u64 = 1_000_000;
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
+    fn identity(folder: &Path) -> Identity {
+        Identity::create::<IdentityError>(folder, Origin::New, |_, _| Ok(())).unwrap()
+    }
+
     async fn token(uses: u32) -> (Tokens, Token, String) {
-        let tokens = Tokens::new(Arc::new(MemoryStore::new()), [7; 32]);
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = Tokens::new(Arc::new(MemoryStore::new()), &identity(folder.path()));
         let (token, text) = tokens.create(60, uses, "", NOW_MS).await.unwrap();
         let (pin, secret) = text.split_once("::").unwrap();
         assert_eq!(pin.len(), "BR1".len() + 52);
@@ -267,18 +419,18 @@ mod tests {
     #[tokio::test]
     async fn token_belongs_to_the_first_key_that_uses_it() {
         let (tokens, _, secret) = token(1).await;
-        tokens.redeem(&secret, &[1; 32], HERE, NOW_MS).await.unwrap();
-        tokens.redeem(&secret, &[1; 32], HERE, NOW_MS).await.unwrap();
-        let other = tokens.redeem(&secret, &[2; 32], HERE, NOW_MS).await;
+        tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await.unwrap();
+        tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await.unwrap();
+        let other = tokens.redeem(&secret, "pi-1", &[2; 32], HERE, NOW_MS).await;
         assert!(matches!(other, Err(RedeemTokenError::UsedUp)));
     }
 
     #[tokio::test]
     async fn token_for_two_boards_takes_two_keys() {
         let (tokens, _, secret) = token(2).await;
-        tokens.redeem(&secret, &[1; 32], HERE, NOW_MS).await.unwrap();
-        tokens.redeem(&secret, &[2; 32], HERE, NOW_MS).await.unwrap();
-        assert!(tokens.redeem(&secret, &[3; 32], HERE, NOW_MS).await.is_err());
+        tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await.unwrap();
+        tokens.redeem(&secret, "pi-1", &[2; 32], HERE, NOW_MS).await.unwrap();
+        assert!(tokens.redeem(&secret, "pi-1", &[3; 32], HERE, NOW_MS).await.is_err());
     }
 
     #[tokio::test]
@@ -286,21 +438,21 @@ mod tests {
         let (tokens, token, secret) = token(1).await;
         let refused = |result| matches!(result, Err(RedeemTokenError::Refused));
         let wrong = format!("{}.aaaaaaaaaaaaaaaaaaaaaaaaaa", token.id);
-        assert!(refused(tokens.redeem(&wrong, &[1; 32], HERE, NOW_MS).await));
-        assert!(refused(tokens.redeem("../x.y", &[1; 32], HERE, NOW_MS).await));
-        assert!(refused(tokens.redeem(&secret, &[1; 32], HERE, NOW_MS + 60_000).await));
+        assert!(refused(tokens.redeem(&wrong, "pi-1", &[1; 32], HERE, NOW_MS).await));
+        assert!(refused(tokens.redeem("../x.y", "pi-1", &[1; 32], HERE, NOW_MS).await));
+        assert!(refused(tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS + 60_000).await));
         tokens.delete(&token.id).await.unwrap();
-        assert!(refused(tokens.redeem(&secret, &[1; 32], HERE, NOW_MS).await));
+        assert!(refused(tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await));
     }
 
     #[tokio::test]
     async fn guessing_is_stopped_after_five_tries() {
         let (tokens, _, secret) = token(1).await;
         for _ in 0..5 {
-            let wrong = tokens.redeem("abc.def", &[1; 32], HERE, NOW_MS).await;
+            let wrong = tokens.redeem("abc.def", "pi-1", &[1; 32], HERE, NOW_MS).await;
             assert!(matches!(wrong, Err(RedeemTokenError::Refused)));
         }
-        let right = tokens.redeem(&secret, &[1; 32], HERE, NOW_MS).await;
+        let right = tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await;
         assert!(matches!(right, Err(RedeemTokenError::TooMany { .. })));
     }
 
@@ -310,5 +462,104 @@ mod tests {
         assert_eq!(tokens.list(NOW_MS).await.unwrap(), [token]);
         assert_eq!(tokens.list(NOW_MS + 60_000).await.unwrap(), []);
         assert_eq!(tokens.list(NOW_MS).await.unwrap(), []);
+    }
+
+    /// A master and whoever flashes its cards. Every try comes a minute after the one before, so
+    /// that the limit of tries is not what is tested.
+    struct Shelf {
+        identity: Identity,
+        tokens: Tokens,
+        now_ms: std::cell::Cell<u64>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Shelf {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let identity = identity(folder.path());
+            let tokens = Tokens::new(Arc::new(MemoryStore::new()), &identity);
+            Self { identity, tokens, now_ms: NOW_MS.into(), _folder: folder }
+        }
+
+        /// Id and secret of a new card's token.
+        fn card(&self, node: &str, generation: u32) -> (String, String) {
+            let key = self.identity.join_key().unwrap().unwrap();
+            let (claim, text) = card_token(&self.identity, &key, node, generation).unwrap();
+            (claim.id, text.split_once("::").unwrap().1.to_owned())
+        }
+
+        async fn join(&self, secret: &str, node: &str, key: u8) -> Result<Admission, String> {
+            self.now_ms.set(self.now_ms.get() + 60_000);
+            let (key, now_ms) = ([key; 32], self.now_ms.get());
+            let joined = self.tokens.redeem(secret, node, &key, HERE, now_ms).await;
+            joined.map_err(|error| error.to_string())
+        }
+
+        async fn may_speak(&self, node: &str, key: u8) -> bool {
+            self.tokens.may_speak(node, &[key; 32]).await.unwrap()
+        }
+    }
+
+    #[track_caller]
+    fn refused(result: Result<Admission, String>, why: &str) {
+        let error = result.unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[tokio::test]
+    async fn card_joins_years_later_again_and_again_but_only_one_board_and_name() {
+        let shelf = Shelf::new();
+        let (id, secret) = shelf.card("pi-2", 1);
+        shelf.now_ms.set(u64::MAX / 2);
+        refused(shelf.join(&secret, "pi-3", 1).await, "is for node `pi-2`");
+        assert_eq!(shelf.join(&secret, "pi-2", 1).await, Ok(Admission::Added));
+        assert_eq!(shelf.join(&secret, "pi-2", 1).await, Ok(Admission::Added));
+        refused(shelf.join(&secret, "pi-2", 2).await, "bramble flash --replace pi-2");
+        assert!(shelf.may_speak("pi-2", 1).await);
+        assert!(!shelf.may_speak("pi-2", 2).await);
+        let cards = shelf.tokens.list_cards().await.unwrap();
+        assert_eq!(cards.len(), 1);
+        assert_eq!((cards[0].id.as_str(), cards[0].node.as_str()), (id.as_str(), "pi-2"));
+    }
+
+    #[tokio::test]
+    async fn card_of_another_key_or_cluster_is_refused() {
+        let shelf = Shelf::new();
+        let (_, foreign) = Shelf::new().card("pi-2", 1);
+        refused(shelf.join(&foreign, "pi-2", 1).await, "wrong or expired");
+        let (_, secret) = shelf.card("pi-2", 1);
+        let raised = secret.replacen(".1.", ".2.", 1);
+        refused(shelf.join(&raised, "pi-2", 1).await, "wrong or expired");
+        assert_eq!(shelf.tokens.list_cards().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn revoked_card_is_refused_used_or_not() {
+        let shelf = Shelf::new();
+        let (unused, secret) = shelf.card("pi-2", 1);
+        shelf.tokens.delete(&unused).await.unwrap();
+        refused(shelf.join(&secret, "pi-2", 1).await, "revoked");
+        let (used, secret) = shelf.card("pi-3", 1);
+        shelf.join(&secret, "pi-3", 1).await.unwrap();
+        shelf.tokens.delete(&used).await.unwrap();
+        refused(shelf.join(&secret, "pi-3", 1).await, "revoked");
+        assert!(shelf.tokens.list_cards().await.unwrap().iter().all(|card| card.revoked));
+        assert!(shelf.tokens.delete("nosuchid").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn replaced_card_is_refused_and_its_key_may_not_speak() {
+        let shelf = Shelf::new();
+        let (_, first) = shelf.card("pi-2", 1);
+        let (_, second) = shelf.card("pi-2", 2);
+        shelf.join(&first, "pi-2", 1).await.unwrap();
+        assert_eq!(shelf.join(&second, "pi-2", 2).await, Ok(Admission::Replaced));
+        assert!(shelf.may_speak("pi-2", 2).await);
+        assert!(!shelf.may_speak("pi-2", 1).await);
+        refused(shelf.join(&first, "pi-2", 1).await, "replaced by a newer one");
+        // Somebody whom the administrator lets in by hand afterwards is as good.
+        let (_, text) = shelf.tokens.create(600, 1, "", shelf.now_ms.get()).await.unwrap();
+        shelf.join(text.split_once("::").unwrap().1, "pi-2", 3).await.unwrap();
+        assert!(shelf.may_speak("pi-2", 2).await && shelf.may_speak("pi-2", 3).await);
     }
 }

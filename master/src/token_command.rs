@@ -83,12 +83,17 @@ pub(crate) async fn run(args: &TokenArgs) -> Result<(), TokenCommandError> {
             let answer = ask(&config, &identity, Method::GET, TOKEN_PATH, Vec::new()).await?;
             let list: TokenList = serde_json::from_slice(&answer)?;
             let now_ms = clock::time_of_day_ms();
-            writeln!(output, "{:<10} {:<8} {:<6} DESCRIPTION", "ID", "EXPIRES", "USED")?;
+            writeln!(output, "{:<16} {:<8} {:<6} DESCRIPTION", "ID", "EXPIRES", "USED")?;
             for token in list.items {
-                let left_s = token.expires_ms.saturating_sub(now_ms) / 1_000;
-                let left = bramble_api::duration::human(i64::try_from(left_s).unwrap_or(i64::MAX));
+                let left = token.expires_ms.map_or_else(
+                    || "never".to_owned(),
+                    |expires_ms| {
+                        let left_s = expires_ms.saturating_sub(now_ms) / 1_000;
+                        bramble_api::duration::human(i64::try_from(left_s).unwrap_or(i64::MAX))
+                    },
+                );
                 let used = format!("{}/{}", token.used, token.uses);
-                writeln!(output, "{:<10} {left:<8} {used:<6} {}", token.id, token.description)?;
+                writeln!(output, "{:<16} {left:<8} {used:<6} {}", token.id, token.description)?;
             }
         }
         TokenCommand::Delete { id } => {

@@ -4,7 +4,7 @@
 //! client certificate) and runs a yamux session in it. The agent opens the first stream, the
 //! *control stream*, and writes [`Hello`]; the master answers [`Welcome`]. From then on the
 //! master writes [`ToAgent`] and the agent [`ToMaster`], one message a frame. A master that
-//! wants more of a node (logs) opens another stream and writes a [`StreamRequest`]; the agent
+//! wants more of a node (logs, an upgrade) opens another stream and writes a [`StreamRequest`]; the agent
 //! answers with [`StreamReply`] frames. A board without a certificate uses ALPN [`JOIN_ALPN`]:
 //! one [`JoinRequest`], one [`JoinReply`], no yamux.
 //!
@@ -111,6 +111,21 @@ pub struct NodeFacts {
     pub fence: FenceKind,
     /// Labels that the administrator gave the node in its configuration.
     pub labels: BTreeMap<String, String>,
+    /// What a board that runs from a card started; none elsewhere.
+    pub boot: Option<BootReport>,
+}
+
+/// Which of a card's two systems a board runs, and how the last upgrade ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootReport {
+    /// The slot: `a` or `b`.
+    pub slot: String,
+    /// Version of what is in it.
+    pub version: String,
+    /// It runs on trial: the next boot is of the other slot unless this one is kept.
+    pub trial: bool,
+    /// `kept`, `rolled back: <reason>`, or empty if there was no upgrade.
+    pub upgrade: String,
 }
 
 /// How a node stops singletons that lost their lease.
@@ -683,6 +698,8 @@ pub enum ToMaster {
     Event(Event),
     /// Answer to [`ToAgent::Ping`].
     Pong(u64),
+    /// What [`NodeFacts::boot`] said has changed: a trial was kept.
+    Boot(BootReport),
 }
 
 /// A pod's state on its node.
@@ -825,6 +842,62 @@ pub struct Event {
 pub enum StreamRequest {
     /// A container's log.
     Logs(LogsRequest),
+    /// A new system for the board's other slot; [`UpgradeData`] follows, and [`UpgradeReply`]
+    /// frames come back meanwhile.
+    Upgrade(UpgradeRequest),
+}
+
+/// A new system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeRequest {
+    /// Bytes that will follow, if the master knows; only for progress.
+    pub bytes: Option<u64>,
+}
+
+/// One frame of a new system, from the master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpgradeData {
+    /// The next piece of the image file, as it is or compressed by gzip.
+    Piece(Vec<u8>),
+    /// That was all of it. A stream that ends without this is torn.
+    End,
+}
+
+/// One frame from an agent that takes a new system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpgradeReply {
+    /// How far it is.
+    Progress {
+        /// What is being done.
+        stage: UpgradeStage,
+        /// Bytes that are done of it.
+        bytes: u64,
+        /// Bytes that there are of it.
+        of: u64,
+    },
+    /// The slot is whole; the board restarts now to try it.
+    Restarting {
+        /// The slot that was written.
+        slot: String,
+        /// Version of what is in it.
+        version: String,
+    },
+    /// Nothing has changed for the running system; the text says why.
+    Failed {
+        /// HTTP status that fits best.
+        status: u16,
+        /// In words.
+        message: String,
+    },
+}
+
+/// What an agent does with a new system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpgradeStage {
+    /// Writes it to the other slot while it arrives.
+    Writing,
+    /// Reads it back from the card and compares.
+    Verifying,
 }
 
 /// Which part of a container's log.

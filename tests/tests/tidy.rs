@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bramble-shared", &[]),
     ("bramble-card", &[]),
     ("bramble-clock", &[]),
+    ("bramble-flash", &["bramble-card"]),
     ("bramble-store", &[]),
     ("bramble-api", &[]),
     ("bramble-master-core", &["bramble-api", "bramble-shared"]),
@@ -23,8 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "bramble-master",
         &[
             "bramble-api",
+            "bramble-card",
             "bramble-cli",
             "bramble-clock",
+            "bramble-flash",
             "bramble-master-core",
             "bramble-shared",
             "bramble-store",
@@ -34,20 +37,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bramble-image", &[]),
     ("bramble-network", &["bramble-shared"]),
     ("bramble-runtime", &[]),
+    ("bramble-init", &["bramble-card", "bramble-runtime"]),
     (
         "bramble-agent",
         &[
             "bramble-agent-core",
+            "bramble-card",
             "bramble-clock",
             "bramble-image",
+            "bramble-init",
             "bramble-network",
             "bramble-runtime",
             "bramble-shared",
         ],
     ),
     ("bramble-cross", &[]),
-    ("bramble-images", &["bramble-cross"]),
-    ("bramble-tests", &["bramble-cross", "bramble-images"]),
+    ("bramble-images", &["bramble-card", "bramble-cross"]),
+    ("bramble-tests", &["bramble-card", "bramble-cross", "bramble-images"]),
 ];
 
 /// Crates that decide: they may not do I/O, and so depend on nothing that does.

@@ -89,7 +89,8 @@ pub enum ClientCommand {
     #[command(
         subcommand,
         after_help = "Examples:
-  bramble node list"
+  bramble node list
+  bramble node upgrade pi-2 --image bramble-arm64.img.gz"
     )]
     Node(NodeCommand),
 }
@@ -99,6 +100,10 @@ pub enum ClientCommand {
 pub enum NodeCommand {
     /// Show all nodes
     List(NodeListArgs),
+    /// Put a new system onto a node's card, and take it back if the node does not come up with it
+    #[command(after_help = "Examples:
+  bramble node upgrade pi-2 --image bramble-arm64.img.gz")]
+    Upgrade(NodeUpgradeArgs),
 }
 
 /// Which cluster, as whom, in which namespace.
@@ -492,6 +497,21 @@ pub struct VersionArgs {
 pub struct NodeListArgs {
     #[command(flatten)]
     pub(crate) selectors: SelectorArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// Arguments of `node upgrade`.
+#[derive(Debug, Args)]
+pub struct NodeUpgradeArgs {
+    /// Name of the node
+    pub(crate) node: String,
+    /// Image of the new system (.img or .img.gz), as it is flashed onto new cards
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: PathBuf,
+    /// How long to wait for the node to come back
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
 }

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bramble_api::Status;
 use bramble_shared::frame;
 use bramble_shared::heartbeat::Report;
 use bramble_shared::heartbeat_sender::{HeartbeatSender, SenderIdentity, SenderSession};
@@ -14,7 +15,8 @@ use bramble_shared::ids::{BootId, Incarnation};
 use bramble_shared::link::{
     Accepted, Change, FenceKind, HEARTBEAT_EXPORTER_LABEL, Hello, Ipv4Range, JOIN_ALPN, JoinReply,
     JoinRequest, LINK_ALPN, LogsRequest, NodeConditions, NodeFacts, PodPhase, PodStatus,
-    StreamReply, StreamRequest, ToAgent, ToMaster, Welcome,
+    StreamReply, StreamRequest, ToAgent, ToMaster, UpgradeData, UpgradeReply, UpgradeStage,
+    Welcome,
 };
 use bramble_shared::seal::SessionKeys;
 use bramble_store::{MemoryStore, Store};
@@ -38,8 +40,8 @@ use crate::config::{Config, StoreKind};
 use crate::http::{self, Api};
 use crate::node_port::NodePort as _;
 use crate::objects::{DeleteOptions, ListOptions, Objects, WriteOptions};
-use crate::pki::Identity;
-use crate::token::Tokens;
+use crate::pki::{Identity, Origin};
+use crate::token::{Tokens, card_token};
 use crate::{clock, durable_state};
 
 const BOUND: Duration = Duration::from_secs(5);
@@ -61,7 +63,8 @@ impl Master {
 
     async fn start_on(store: Arc<dyn Store>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (identity, _) = durable_state::open(folder.path(), StoreKind::Memory).unwrap();
+        let (identity, _) =
+            durable_state::open(folder.path(), StoreKind::Memory, Origin::New).unwrap();
         let identity = Arc::new(identity);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -75,6 +78,7 @@ impl Master {
             service_range: range([10, 43, 0, 0]),
             node_port_range: (30_000, 32_767),
             store: StoreKind::Memory,
+            identity_from: None,
         };
         let certificate =
             identity.server_certificate(&["localhost".to_owned()], &[address.ip()]).unwrap();
@@ -88,7 +92,7 @@ impl Master {
             port: address.port(),
         };
         bootstrap(&objects, api_address).await.unwrap();
-        let tokens = Arc::new(Tokens::new(store, *identity.authority.spki_sha256()));
+        let tokens = Arc::new(Tokens::new(store, &identity));
         let control = super::start(&config, &objects, &identity, &tokens).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let nodes = Arc::clone(&control.nodes);
@@ -373,6 +377,7 @@ fn hello(name: &str, serial: &str) -> Hello {
             pods_max: 110,
             fence: FenceKind::Soft,
             labels: [].into(),
+            boot: None,
         },
     }
 }
@@ -520,6 +525,31 @@ async fn a_newer_session_replaces_the_older_and_another_board_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_that_replaces_another_ends_its_session_and_may_be_on_another_board() {
+    let master = Master::start().await;
+    let key = master.identity.join_key().unwrap().unwrap();
+    let card = |generation| {
+        let (_, text) = card_token(&master.identity, &key, "pi-1", generation).unwrap();
+        text.split_once("::").unwrap().1.to_owned()
+    };
+    let (first, second) = (card(1), card(2));
+    let old = master.join("pi-1", &first).await.unwrap();
+    let mut board = master.link("pi-1", "s1", old.clone()).await.unwrap();
+    let new = master.join("pi-1", &second).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(1), async {
+        while board.hear().await.is_some() {}
+    });
+    ended.await.unwrap();
+    let refused = master.link("pi-1", "s1", old).await.err().unwrap();
+    assert!(refused.contains("was revoked"), "{refused}");
+    let _board = master.link("pi-1", "s2", new).await.unwrap();
+    let refused = master.join("pi-1", &first).await.unwrap_err();
+    assert!(refused.contains("replaced by a newer one"), "{refused}");
+    let refused = master.join("pi-1", &second).await.unwrap_err();
+    assert!(refused.contains("used by another board"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_tokens_are_refused_and_then_locked_out() {
     let master = Master::start().await;
     for _ in 0..5 {
@@ -565,7 +595,9 @@ async fn logs_come_from_the_node() {
     let asked = request.clone();
     let answer = tokio::spawn(async move {
         let mut stream = board.streams.recv().await.unwrap();
-        let StreamRequest::Logs(received) = read(&mut stream).await.unwrap();
+        let StreamRequest::Logs(received) = read(&mut stream).await.unwrap() else {
+            panic!("another request than the one for a log");
+        };
         assert_eq!(received, asked);
         write(&mut stream, &StreamReply::Data(b"hello\n".to_vec())).await;
         write(&mut stream, &StreamReply::End).await;
@@ -578,6 +610,52 @@ async fn logs_come_from_the_node() {
     drop(answer.await.unwrap());
     let error = master.control.nodes.logs("pi-9", request).await.err().unwrap();
     assert_eq!(error.code, 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_reaches_the_node_whole_or_is_seen_to_be_torn() {
+    let master = Master::start().await;
+    let mut board = master.board("pi-1", "s1").await;
+    let served = tokio::spawn(async move {
+        let mut lens = Vec::new();
+        for _ in 0..2 {
+            let mut stream = board.streams.recv().await.unwrap();
+            let mut decoder = frame::FrameDecoder::new();
+            let asked: StreamRequest = read_with(&mut stream, &mut decoder).await.unwrap();
+            assert!(matches!(asked, StreamRequest::Upgrade(_)), "{asked:?}");
+            let begins = UpgradeReply::Progress { stage: UpgradeStage::Writing, bytes: 0, of: 1 };
+            write(&mut stream, &begins).await;
+            let mut len = 0;
+            let last = loop {
+                match read_with(&mut stream, &mut decoder).await {
+                    Some(UpgradeData::Piece(piece)) => len += piece.len(),
+                    Some(UpgradeData::End) => {
+                        let (slot, version) = ("b".to_owned(), "2".to_owned());
+                        break UpgradeReply::Restarting { slot, version };
+                    }
+                    None => {
+                        break UpgradeReply::Failed { status: 400, message: "torn".to_owned() };
+                    }
+                }
+            };
+            write(&mut stream, &last).await;
+            stream.close().await.unwrap();
+            lens.push(len);
+        }
+        (board, lens)
+    });
+    let piece = || Ok(bytes::Bytes::from(vec![7; 1 << 20]));
+    let nodes = &master.control.nodes;
+    let whole = futures_util::stream::iter((0..4).map(move |_| piece())).boxed();
+    let replies: Vec<_> = nodes.upgrade("pi-1", None, whole).await.unwrap().collect().await;
+    let last = replies.last().unwrap().as_ref().unwrap();
+    assert!(matches!(last, UpgradeReply::Restarting { .. }), "{last:?}");
+    let torn = [piece(), Err(Status::bad_request("the client is gone"))];
+    let torn = futures_util::stream::iter(torn).boxed();
+    let replies: Vec<_> = nodes.upgrade("pi-1", None, torn).await.unwrap().collect().await;
+    assert_eq!(replies.last().unwrap().as_ref().unwrap_err().code, 400);
+    let (_board, lens) = served.await.unwrap();
+    assert_eq!(lens, [4 << 20, 1 << 20]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

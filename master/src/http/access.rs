@@ -97,6 +97,8 @@ mod tests {
     use super::super::path::Route;
     use super::{User, check};
 
+    const UPGRADE: &str = "/bramble/v1/nodes/pi-2/upgrade";
+
     #[track_caller]
     fn code(name: &str, group: &str, path: &str) -> u16 {
         let user = User { name: name.to_owned(), groups: vec![group.to_owned()] };
@@ -108,7 +110,9 @@ mod tests {
 
     #[test]
     fn only_administrators_reach_objects() {
-        for path in ["/api/v1/pods", "/apis", "/metrics", "/bramble/v1/tokens", "/openapi/v3"] {
+        for path in
+            ["/api/v1/pods", "/apis", "/metrics", "/bramble/v1/tokens", "/openapi/v3", UPGRADE]
+        {
             assert_eq!(code("admin", "system:masters", path), 200);
             assert_eq!(code("system:node:a", "system:nodes", path), 403);
             assert_eq!(code("eve", "", path), 403);

@@ -16,6 +16,8 @@ pub(super) enum Route {
     Metrics,
     /// Join tokens: all, or the one with this id.
     Tokens(Option<String>),
+    /// The system of a node's card.
+    Upgrade(String),
     /// Documents about the API itself.
     Discovery(Document),
     /// Objects.
@@ -83,6 +85,7 @@ impl Route {
             ["metrics"] => Self::Metrics,
             ["bramble", "v1", "tokens"] => Self::Tokens(None),
             ["bramble", "v1", "tokens", id] => Self::Tokens(Some(own(id))),
+            ["bramble", "v1", "nodes", node, "upgrade"] => Self::Upgrade(own(node)),
             ["api"] => Self::Discovery(Document::CoreVersions),
             ["apis"] => Self::Discovery(Document::Groups),
             ["api", version] => Self::Discovery(Document::Resources(String::new(), own(version))),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::response::{self, Body};
 use super::{Api, body};
 use crate::clock;
-use crate::token::{TTL_S_MAX, Token, TokenError};
+use crate::token::{CardRecord, TTL_S_MAX, Token, TokenError};
 
 /// Path of all tokens.
 pub(crate) const PATH: &str = "/bramble/v1/tokens";
@@ -60,8 +60,8 @@ pub(crate) struct ListedToken {
     pub(crate) id: String,
     /// What it is for.
     pub(crate) description: String,
-    /// End of its life; time of day in milliseconds.
-    pub(crate) expires_ms: u64,
+    /// End of its life, time of day in milliseconds; none for a card's.
+    pub(crate) expires_ms: Option<u64>,
     /// How many boards may use it.
     pub(crate) uses: u32,
     /// How many have used it.
@@ -74,9 +74,23 @@ impl From<Token> for ListedToken {
             used: token.used_by.len(),
             id: token.id,
             description: token.description,
-            expires_ms: token.expires_ms,
+            expires_ms: Some(token.expires_ms),
             uses: token.uses,
         }
+    }
+}
+
+impl From<CardRecord> for ListedToken {
+    fn from(card: CardRecord) -> Self {
+        let used = usize::from(!card.node.is_empty());
+        let description = match (used, card.revoked) {
+            (0, _) => "card, revoked before it was used".to_owned(),
+            (_, revoked) => {
+                let revoked = if revoked { ", revoked" } else { "" };
+                format!("card {} of {}{revoked}", card.generation, card.node)
+            }
+        };
+        Self { id: card.id, description, expires_ms: None, uses: 1, used }
     }
 }
 
@@ -90,7 +104,9 @@ pub(super) async fn handle(
     match (request.method(), id) {
         (&Method::GET, None) => {
             let tokens = api.tokens.list(now_ms).await.map_err(token_status)?;
-            let items = tokens.into_iter().map(ListedToken::from).collect();
+            let cards = api.tokens.list_cards().await.map_err(token_status)?;
+            let tokens = tokens.into_iter().map(ListedToken::from);
+            let items = tokens.chain(cards.into_iter().map(ListedToken::from)).collect();
             answer(StatusCode::OK, &TokenList { items })
         }
         (&Method::POST, None) => {

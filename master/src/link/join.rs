@@ -10,11 +10,12 @@ use bramble_shared::limits::NODE_NAME_LEN_MAX;
 use bramble_shared::link::{JoinReply, JoinRequest};
 use futures_util::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
+use super::NodeLink;
 use super::framed::{self, FrameReader};
 use crate::clock;
-use crate::pki::{Identity, request_key_sha256};
+use crate::pki::request_key_sha256;
 use crate::telemetry::Chain;
-use crate::token::Tokens;
+use crate::token::Admission;
 
 /// Longest request, in bytes: a token, a name and a certificate request are less than 2 KiB.
 const REQUEST_LEN_MAX: usize = 16 * 1024;
@@ -25,10 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
-    identity: &Identity,
-    tokens: &Tokens,
+    link: &NodeLink,
 ) {
-    let served = tokio::time::timeout(PATIENCE, exchange(stream, peer, identity, tokens)).await;
+    let served = tokio::time::timeout(PATIENCE, exchange(stream, peer, link)).await;
     if served.is_err() {
         tracing::warn!(%peer, "board did not finish its join in time");
     }
@@ -37,12 +37,11 @@ pub(super) async fn serve(
 async fn exchange(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
-    identity: &Identity,
-    tokens: &Tokens,
+    link: &NodeLink,
 ) {
     let request = FrameReader::with_len_max(&mut stream, REQUEST_LEN_MAX).read().await;
     let reply = match request {
-        Ok(Some(request)) => decide(&request, peer, identity, tokens).await,
+        Ok(Some(request)) => decide(&request, peer, link).await,
         Ok(None) => return,
         Err(error) => {
             tracing::warn!(%peer, error = %Chain(&error), "malformed join");
@@ -57,17 +56,12 @@ async fn exchange(
     let _ = stream.close().await;
 }
 
-async fn decide(
-    request: &JoinRequest,
-    peer: SocketAddr,
-    identity: &Identity,
-    tokens: &Tokens,
-) -> JoinReply {
+async fn decide(request: &JoinRequest, peer: SocketAddr, link: &NodeLink) -> JoinReply {
     let node = &request.node_name;
-    match admit(request, peer, identity, tokens).await {
+    match admit(request, peer, link).await {
         Ok(certificate) => {
             tracing::info!(%node, %peer, "board joined");
-            JoinReply::Accepted { certificate, ca: identity.authority.ca_der().to_vec() }
+            JoinReply::Accepted { certificate, ca: link.identity.authority.ca_der().to_vec() }
         }
         Err(reason) => {
             tracing::warn!(node = %node.escape_debug(), %peer, %reason, "join refused");
@@ -80,17 +74,21 @@ async fn decide(
 async fn admit(
     request: &JoinRequest,
     peer: SocketAddr,
-    identity: &Identity,
-    tokens: &Tokens,
+    link: &NodeLink,
 ) -> Result<Vec<u8>, String> {
     check_name(&request.node_name)?;
     let key = request_key_sha256(&request.csr).map_err(|error| Chain(&error).to_string())?;
     let now_ms = clock::time_of_day_ms();
-    tokens
-        .redeem(&request.token, &key, peer.ip(), now_ms)
+    let admission = link
+        .tokens
+        .redeem(&request.token, &request.node_name, &key, peer.ip(), now_ms)
         .await
         .map_err(|error| Chain(&error).to_string())?;
-    identity
+    if admission == Admission::Replaced {
+        // Before the certificate leaves: the board comes back with it at once.
+        link.forget_board(&request.node_name).await.map_err(|error| Chain(&error).to_string())?;
+    }
+    link.identity
         .authority
         .sign_node(&request.csr, &request.node_name)
         .map_err(|error| Chain(&error).to_string())

@@ -5,11 +5,14 @@
 use std::net::Ipv4Addr;
 
 use bramble_api::timestamp;
-use bramble_shared::link::{FenceKind, Hello, NodeConditions};
+use bramble_shared::link::{BootReport, FenceKind, Hello, NodeConditions};
 use serde_json::{Value, json};
 
 use super::field::Field;
-use super::{FENCE_ANNOTATION, NODE_ID_ANNOTATION, SERIAL_ANNOTATION};
+use super::{
+    FENCE_ANNOTATION, IMAGE_VERSION_ANNOTATION, NODE_ID_ANNOTATION, SERIAL_ANNOTATION,
+    SLOT_ANNOTATION, UPGRADE_ANNOTATION,
+};
 
 /// Version of the Kubernetes API that is served; part of `kubeletVersion`.
 const KUBERNETES_VERSION: &str = "v1.36.2";
@@ -41,6 +44,29 @@ pub(super) fn metadata(node: &str, id: u16, hello: &Hello) -> Value {
             FENCE_ANNOTATION: fence,
         },
     })
+}
+
+/// Writes which system a card's board runs into the annotations; removes what no longer holds.
+pub(super) fn apply_boot(object: &mut Value, boot: Option<&BootReport>) {
+    let Some(object) = object.as_object_mut() else { return };
+    let metadata = object.entry("metadata").or_insert_with(|| json!({}));
+    let Some(metadata) = metadata.as_object_mut() else { return };
+    let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+    let Some(annotations) = annotations.as_object_mut() else { return };
+    let upgrade = |boot: &BootReport| match (boot.trial, boot.upgrade.as_str()) {
+        (true, "") => "trying".to_owned(),
+        (_, told) => told.to_owned(),
+    };
+    for (name, value) in [
+        (SLOT_ANNOTATION, boot.map(|boot| boot.slot.clone())),
+        (IMAGE_VERSION_ANNOTATION, boot.map(|boot| boot.version.clone())),
+        (UPGRADE_ANNOTATION, boot.map(upgrade)),
+    ] {
+        match value.filter(|value| !value.is_empty()) {
+            Some(value) => annotations.insert(name.to_owned(), Value::from(value)),
+            None => annotations.remove(name),
+        };
+    }
 }
 
 /// Upstream's NodeRestriction: a node must not draw pods to itself by labels that others trust.
@@ -210,6 +236,7 @@ pub(super) mod tests {
                     ("node-role.kubernetes.io/control-plane".to_owned(), String::new()),
                     ("topology.kubernetes.io/zone".to_owned(), "attic".to_owned()),
                 ]),
+                boot: None,
             },
         }
     }
@@ -242,6 +269,28 @@ pub(super) mod tests {
             ]
         );
         assert_eq!(metadata["annotations"]["bramble.io/node-id"], "3");
+    }
+
+    #[test]
+    fn a_card_tells_its_slot_and_a_board_without_one_nothing() {
+        let mut object = json!({"metadata": {"annotations": {"other": "stays"}}});
+        let mut boot = BootReport {
+            slot: "b".to_owned(),
+            version: "0.2.0".to_owned(),
+            trial: true,
+            upgrade: String::new(),
+        };
+        apply_boot(&mut object, Some(&boot));
+        let annotation =
+            |object: &Value, name: &str| object["metadata"]["annotations"][name].clone();
+        assert_eq!(annotation(&object, "bramble.io/slot"), "b");
+        assert_eq!(annotation(&object, "bramble.io/image-version"), "0.2.0");
+        assert_eq!(annotation(&object, "bramble.io/upgrade"), "trying");
+        (boot.trial, boot.upgrade) = (false, "kept".to_owned());
+        apply_boot(&mut object, Some(&boot));
+        assert_eq!(annotation(&object, "bramble.io/upgrade"), "kept");
+        apply_boot(&mut object, None);
+        assert_eq!(object, json!({"metadata": {"annotations": {"other": "stays"}}}));
     }
 
     #[test]

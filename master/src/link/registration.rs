@@ -44,7 +44,7 @@ pub(super) enum RegisterError {
     /// Another board has this name.
     #[error(
         "node `{node}` is the board with serial `{pinned}`, not `{found}`; if this board replaces \
-         it, delete the Node object first"
+         it, flash its card with `bramble flash --replace`, or delete the Node object"
     )]
     OtherBoard { node: String, pinned: String, found: String },
     /// No number or no pod range is left.
@@ -92,15 +92,18 @@ impl Registration {
         if present.is_none() {
             let mut metadata = metadata.clone();
             merge(&mut metadata, &json!({"name": node}));
-            let object = json!({
+            let mut object = json!({
                 "apiVersion": "v1", "kind": "Node", "metadata": metadata,
                 "spec": {"podCIDR": range_text, "podCIDRs": [range_text]},
             });
+            node_status::apply_boot(&mut object, hello.facts.boot.as_ref());
             self.objects.create(nodes, "", object, &WriteOptions::default()).await?;
         } else {
             let spec = json!({"podCIDR": range_text, "podCIDRs": [range_text]});
+            let boot = hello.facts.boot.clone();
             let change = move |object: &mut Value| {
                 merge(object, &json!({"metadata": metadata, "spec": spec}));
+                node_status::apply_boot(object, boot.as_ref());
                 Ok(())
             };
             let options = WriteOptions::default();
@@ -116,6 +119,26 @@ impl Registration {
         let options = WriteOptions { class: Some(Class::Reported), ..WriteOptions::default() };
         self.objects.modify(nodes, "", node, Part::Status, &options, &change).await?;
         Ok(Registered { id, pod_range, address })
+    }
+
+    /// Lets the next board that has this node's certificate be another one than the last.
+    ///
+    /// # Errors
+    ///
+    /// When the Node object cannot be written.
+    pub(super) async fn unpin(&self, node: &str) -> Result<(), Status> {
+        let change = |object: &mut Value| {
+            let annotations = object.pointer_mut("/metadata/annotations");
+            if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+                annotations.remove(SERIAL_ANNOTATION);
+            }
+            Ok(())
+        };
+        let (nodes, options) = (Objects::resource("", "nodes"), WriteOptions::default());
+        match self.objects.modify(nodes, "", node, Part::Main, &options, &change).await {
+            Err(status) if status.code != 404 => Err(status),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     async fn deal(&self, nodes: &'static Resource) -> Result<(NodeId, Ipv4Range), RegisterError> {

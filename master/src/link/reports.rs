@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 
 use bramble_api::Status;
-use bramble_shared::link::{self, NodeConditions, PodStatus, ToMaster};
+use bramble_shared::link::{self, BootReport, NodeConditions, PodStatus, ToMaster};
 use bramble_store::Class;
 use serde_json::Value;
 
@@ -45,6 +45,7 @@ impl Reports<'_> {
             }
             ToMaster::Event(event) => self.store_event(event).await,
             ToMaster::Pong(_) => {}
+            ToMaster::Boot(boot) => self.store_boot(boot).await,
         }
     }
 
@@ -106,6 +107,21 @@ impl Reports<'_> {
             Err(status) => Err(status),
         };
         self.log(removed, "end of pod", name);
+    }
+
+    /// Stores which system a card's board runs.
+    async fn store_boot(&self, boot: &BootReport) {
+        let owned = boot.clone();
+        let change = move |object: &mut Value| {
+            node_status::apply_boot(object, Some(&owned));
+            Ok(())
+        };
+        let (nodes, node) = (Objects::resource("", "nodes"), self.node);
+        let options = WriteOptions::default();
+        let stored = self.objects.modify(nodes, "", node, Part::Main, &options, &change).await;
+        if let Err(status) = stored {
+            tracing::warn!(%node, %status, "boot report not stored");
+        }
     }
 
     /// Stores a node's view of its health, and tells when it became ready or stopped to be.

@@ -29,7 +29,9 @@ use super::reports::Reports;
 use super::{NodeLink, mux};
 use crate::clock;
 use crate::heartbeat::Reservation;
+use crate::pki::{SignError, certificate_key_sha256};
 use crate::telemetry::Chain;
+use crate::token::TokenError;
 
 /// Epoch of the heartbeat keys; raised when all keys must be dealt anew.
 const KEY_EPOCH: u16 = 1;
@@ -67,6 +69,17 @@ pub(super) enum SessionError {
     /// The board may not be this node.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// The board's certificate does not count any more.
+    #[error(
+        "this board's certificate for node `{node}` was revoked: a newer card of that name was used"
+    )]
+    Revoked { node: String },
+    /// The key of the board's certificate could not be looked up.
+    #[error("could not check the board's certificate")]
+    Key(#[from] TokenError),
+    /// The certificate is damaged.
+    #[error("could not read the board's certificate")]
+    Certificate(#[from] SignError),
     /// The agent has not answered for a while.
     #[error("the agent has not answered for {} s", SILENCE.as_secs())]
     Silent,
@@ -107,6 +120,7 @@ pub(super) async fn serve(
 ) -> Result<&'static str, SessionError> {
     let reservation = link.heartbeats.reserve().ok_or(SessionError::TooMany)?;
     let keys = export_keys(&stream, &reservation)?;
+    let public_key = public_key(&stream)?;
     // Small frames must not wait for larger ones to be acknowledged.
     let _ = stream.get_ref().0.set_nodelay(true);
     let (opener, mut streams, mux) = mux::accept(stream.compat());
@@ -116,7 +130,7 @@ pub(super) async fn serve(
         let mut reader = FrameReader::new(reader);
         let hello = timeout(HELLO, reader.read::<Hello>()).await;
         let hello = hello.map_err(|_| SessionError::NoHello)??.ok_or(SessionError::NoHello)?;
-        let admitted = admit(link, &hello, peer, node).await;
+        let admitted = admit(link, &hello, peer, node, &public_key).await;
         let registered = match admitted {
             Ok(registered) => registered,
             Err(error) => {
@@ -128,6 +142,8 @@ pub(super) async fn serve(
             }
         };
         let entry = link.active.enter(node, opener.clone()).await;
+        // Again, now that a revocation would find this session and end it.
+        check_key(link, node, &public_key).await?;
         let session = Session { link, node, registered, peer };
         session.run(&hello, keys, reservation, reader, writer, entry).await
     };
@@ -150,12 +166,28 @@ fn export_keys(
     Ok(SessionKeys::from_exported(&exported))
 }
 
+/// SHA-256 of the public key in the certificate that the agent has shown.
+fn public_key(stream: &TlsStream<TcpStream>) -> Result<[u8; 32], SessionError> {
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let missing = || SignError::Pem("there is none".to_owned());
+    Ok(certificate_key_sha256(certificates.first().ok_or_else(missing)?)?)
+}
+
+async fn check_key(link: &NodeLink, node: &str, public_key: &[u8; 32]) -> Result<(), SessionError> {
+    if link.tokens.may_speak(node, public_key).await? {
+        return Ok(());
+    }
+    Err(SessionError::Revoked { node: node.to_owned() })
+}
+
 async fn admit(
     link: &NodeLink,
     hello: &Hello,
     peer: SocketAddr,
     node: &str,
+    public_key: &[u8; 32],
 ) -> Result<Registered, SessionError> {
+    check_key(link, node, public_key).await?;
     let (min, max) = (hello.version_min, hello.version_max);
     if !(min..=max).contains(&LINK_VERSION) {
         return Err(SessionError::Version { min, max });

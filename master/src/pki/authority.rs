@@ -158,6 +158,15 @@ impl Authority {
         self.issue(&params)
     }
 
+    /// Tells whether this authority signed a certificate.
+    pub(super) fn signed(&self, certificate: &CertificateDer<'_>) -> bool {
+        let Ok((_, ca)) = x509_parser::parse_x509_certificate(&self.certificate) else {
+            return false;
+        };
+        x509_parser::parse_x509_certificate(certificate)
+            .is_ok_and(|(_, parsed)| parsed.verify_signature(Some(ca.public_key())).is_ok())
+    }
+
     fn issue(&self, params: &CertificateParams) -> Result<Issued, SignError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
@@ -179,6 +188,25 @@ pub(crate) fn request_key_sha256(request: &[u8]) -> Result<[u8; 32], SignError> 
             .map_err(|_| malformed())?;
     parsed.verify_signature().map_err(|_| malformed())?;
     Ok(sha256(parsed.certification_request_info.subject_pki.raw))
+}
+
+/// Returns the SHA-256 of a certificate's public key (SubjectPublicKeyInfo).
+///
+/// # Errors
+///
+/// When the certificate is malformed.
+pub(crate) fn certificate_key_sha256(
+    certificate: &CertificateDer<'_>,
+) -> Result<[u8; 32], SignError> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|error| SignError::Pem(error.to_string()))?;
+    Ok(sha256(parsed.tbs_certificate.subject_pki.raw))
+}
+
+/// Tells whether a certificate is of this key.
+pub(super) fn is_of_key(certificate: &CertificateDer<'_>, key: &KeyPair) -> bool {
+    let hash = sha256(&key.subject_public_key_info());
+    certificate_key_sha256(certificate).is_ok_and(|found| found == hash)
 }
 
 /// Tells whether a server certificate (PEM) is for exactly these names and addresses.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Uri;
-use http_body_util::Full;
+use hyper::body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -25,6 +25,20 @@ use crate::kubeconfig::Target;
 /// On a local network an answer takes milliseconds; a lost first packet is repeated after 1 s and
 /// again after 3 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// What a request may send.
+pub(super) trait RequestBody:
+    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+impl<B> RequestBody for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static
+{
+}
 
 /// Opens connections to one server.
 pub(super) struct Connector {
@@ -88,13 +102,14 @@ impl Connector {
         &self.prefix
     }
 
-    pub(super) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, CliError> {
+    /// Opens a connection for requests whose bodies are `B`.
+    pub(super) async fn connect<B: RequestBody>(&self) -> Result<SendRequest<B>, CliError> {
         timeout(CONNECT_TIMEOUT, self.open()).await.map_err(|_| {
             self.unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))
         })?
     }
 
-    async fn open(&self) -> Result<SendRequest<Full<Bytes>>, CliError> {
+    async fn open<B: RequestBody>(&self) -> Result<SendRequest<B>, CliError> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .map_err(|error| self.unreachable(chain(&error)))?;
@@ -113,10 +128,10 @@ impl Connector {
         }
     }
 
-    async fn handshake(
+    async fn handshake<B: RequestBody>(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<SendRequest<Full<Bytes>>, CliError> {
+    ) -> Result<SendRequest<B>, CliError> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreachable(chain(&error)))?;
@@ -213,7 +228,8 @@ mod tests {
     #[tokio::test]
     async fn closed_port_is_unreachable() {
         let connector = Connector::new(&target("http://127.0.0.1:1")).unwrap();
-        let text = connector.connect().await.unwrap_err().to_string();
+        let text =
+            connector.connect::<http_body_util::Full<Bytes>>().await.unwrap_err().to_string();
         assert!(text.contains("could not reach") && text.contains("refused"), "{text}");
     }
 }

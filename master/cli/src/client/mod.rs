@@ -6,6 +6,7 @@
 mod connect;
 mod path;
 mod stream;
+mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,11 @@ use tokio::sync::Mutex;
 
 pub(crate) use path::Path;
 pub(crate) use stream::Chunks;
+pub(crate) use upload::Upload;
 
 use crate::error::CliError;
 use crate::kubeconfig::Target;
-use connect::Connector;
+use connect::{Connector, RequestBody};
 
 /// Plain objects.
 pub(crate) const JSON: &str = "application/json";
@@ -124,7 +126,26 @@ impl Client {
     /// Reads something that does not end by itself.
     pub(crate) async fn stream(&self, path: &Path, accept: &str) -> Result<Chunks, CliError> {
         let request = self.request(Method::GET, path, accept, None)?;
-        let mut connection = self.connector.connect().await?;
+        let connection = self.connector.connect().await?;
+        self.answer_in_bits(connection, request).await
+    }
+
+    /// Sends a file, and reads an answer that may come meanwhile.
+    pub(crate) async fn upload(&self, path: &Path, file: Upload) -> Result<Chunks, CliError> {
+        let request = self
+            .head(Method::PUT, path, JSON)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(file)
+            .map_err(|error| CliError::Usage(format!("`{path}` is not a path: {error}")))?;
+        let connection = self.connector.connect().await?;
+        self.answer_in_bits(connection, request).await
+    }
+
+    async fn answer_in_bits<B: RequestBody>(
+        &self,
+        mut connection: SendRequest<B>,
+        request: Request<B>,
+    ) -> Result<Chunks, CliError> {
         let response = self.send(&mut connection, request).await?;
         let status = response.status();
         if !status.is_success() {
@@ -153,10 +174,10 @@ impl Client {
         self.connector.connect().await
     }
 
-    async fn send(
+    async fn send<B: RequestBody>(
         &self,
-        connection: &mut SendRequest<Full<Bytes>>,
-        request: Request<Full<Bytes>>,
+        connection: &mut SendRequest<B>,
+        request: Request<B>,
     ) -> Result<Response<Incoming>, CliError> {
         connection.send_request(request).await.map_err(|error| self.broken(&error))
     }
@@ -168,15 +189,7 @@ impl Client {
         accept: &str,
         body: Option<(&'static str, &Value)>,
     ) -> Result<Request<Full<Bytes>>, CliError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.connector.prefix()))
-            .header(HOST, self.connector.authority())
-            .header(USER_AGENT, concat!("bramble/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, accept);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
-        }
+        let mut request = self.head(method, path, accept);
         let bytes = match body {
             Some((kind, value)) => {
                 request = request.header(CONTENT_TYPE, kind);
@@ -187,6 +200,20 @@ impl Client {
         request
             .body(Full::new(bytes))
             .map_err(|error| CliError::Usage(format!("`{path}` is not a path: {error}")))
+    }
+
+    /// A request without its body.
+    fn head(&self, method: Method, path: &Path, accept: &str) -> http::request::Builder {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.connector.prefix()))
+            .header(HOST, self.connector.authority())
+            .header(USER_AGENT, concat!("bramble/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, accept);
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
     }
 
     fn broken(&self, error: &dyn std::error::Error) -> CliError {

@@ -1,9 +1,10 @@
 //! An answer that comes bit by bit.
 
+use std::any::Any;
+
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use serde_json::Value;
 
 use super::chain;
@@ -19,15 +20,12 @@ pub(crate) struct Chunks {
     server: String,
     rest: BytesMut,
     /// The connection ends when this is dropped.
-    _connection: SendRequest<Full<Bytes>>,
+    _connection: Box<dyn Any + Send>,
 }
 
 impl Chunks {
-    pub(super) fn new(
-        body: Incoming,
-        server: String,
-        connection: SendRequest<Full<Bytes>>,
-    ) -> Self {
+    pub(super) fn new(body: Incoming, server: String, connection: impl Any + Send) -> Self {
+        let connection = Box::new(connection);
         Self { body, server, rest: BytesMut::new(), _connection: connection }
     }
 

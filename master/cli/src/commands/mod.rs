@@ -8,6 +8,8 @@ mod describe;
 mod drain;
 mod get;
 mod logs;
+mod node_list;
+mod node_upgrade;
 mod run;
 mod scale;
 mod version;
@@ -15,9 +17,8 @@ mod version;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::command::{ClientCommand, GetArgs, NodeCommand};
+use crate::command::{ClientCommand, NodeCommand};
 use crate::error::CliError;
-use crate::output::Format;
 use crate::session::Session;
 
 /// Runs one command.
@@ -60,13 +61,10 @@ pub(crate) async fn run(
         }
         ClientCommand::Version(args) => version::run(&args, out, err).await?,
         ClientCommand::Node(NodeCommand::List(args)) => {
-            let get = GetArgs {
-                what: vec!["nodes".to_owned()],
-                output: Some(Format::Wide),
-                selectors: args.selectors,
-                ..GetArgs::default()
-            };
-            get::run(&get, &mut Session::new(&args.connection, out, err)?).await?;
+            node_list::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Node(NodeCommand::Upgrade(args)) => {
+            node_upgrade::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

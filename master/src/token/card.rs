@@ -1,0 +1,345 @@
+//! Tokens of cards: signed when a card is flashed, so that the master need not know of it.
+//!
+//! ```text
+//! BR1<pin>::<id>.<node>.<generation>.<signature, base64url>
+//! ```
+//!
+//! They do not run out, since a card may lie in a drawer and boards have no clock. What limits
+//! them: the node's name, the first public key that uses one, a higher generation of the same
+//! node, and revocation by id.
+
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use serde::{Deserialize, Serialize};
+
+use crate::pki::{JoinKey, JoinVerifier, SignError};
+use crate::random;
+
+/// Characters of a card token's id; other tokens' ids are shorter.
+const ID_LEN: usize = 16;
+/// Longest signed part, in bytes: a node name, a number and a signature are less than 200.
+const CLAIM_LEN_MAX: usize = 256;
+/// Keys of a node that are kept, newest last: a name has one or two in its life.
+const KEYS_MAX: usize = 16;
+/// First generation that replaces another card.
+const REPLACING: u32 = 2;
+
+/// What a card token says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CardClaim {
+    /// Public name of the token.
+    pub(crate) id: String,
+    /// The only node that it is for.
+    pub(crate) node: String,
+    /// Counts the cards of a node, from 1.
+    pub(crate) generation: u32,
+}
+
+/// A card token that was used or revoked, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CardRecord {
+    /// Public name of the token.
+    pub(crate) id: String,
+    /// The node; empty for one that was revoked before it was used.
+    #[serde(default)]
+    pub(crate) node: String,
+    /// Which card of that node; 0 for one that was revoked before it was used.
+    #[serde(default)]
+    pub(crate) generation: u32,
+    /// SHA-256 of the public key that used it, hexadecimal; empty if none did.
+    #[serde(default)]
+    pub(super) used_by: String,
+    /// Nobody may use it any more.
+    #[serde(default)]
+    pub(crate) revoked: bool,
+}
+
+/// Which keys may speak for a node, as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NodeKeys {
+    /// Generation of the card that was used last; 0 for none.
+    #[serde(default)]
+    generation: u32,
+    /// Its token's id.
+    #[serde(default)]
+    card: String,
+    /// SHA-256 of the public keys, hexadecimal.
+    keys: Vec<String>,
+}
+
+/// Why a board may not join with the token of its card.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CardRefusal {
+    /// It was made for another name.
+    #[error("the card's token is for node `{node}`; flash a card of this node's own")]
+    OtherNode { node: String },
+    /// Somebody deleted it.
+    #[error("the card's token was revoked; flash a new card with `bramble flash --replace {node}`")]
+    Revoked { node: String },
+    /// Another key used it.
+    #[error(
+        "the card's token was used by another board, or by this one before its data was lost; \
+         flash a new card with `bramble flash --replace {node}`"
+    )]
+    Used { node: String },
+    /// A newer card of this node was used.
+    #[error("this card of node `{node}` was replaced by a newer one")]
+    Replaced { node: String },
+}
+
+impl CardClaim {
+    /// Makes the claim of a new card and its token's secret part, `<id>.<...>`.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be used.
+    pub(crate) fn issue(
+        key: &JoinKey,
+        cluster_id: &str,
+        node: &str,
+        generation: u32,
+    ) -> Result<(Self, String), SignError> {
+        let id = BASE32_NOPAD.encode(&random::bytes::<10>()).to_lowercase();
+        let claim = Self { id, node: node.to_owned(), generation };
+        let signature = BASE64URL_NOPAD.encode(&key.sign(&claim.signed_text(cluster_id))?);
+        let secret = format!("{}.{node}.{generation}.{signature}", claim.id);
+        Ok((claim, secret))
+    }
+
+    /// Reads the secret part of a card token; none if it is not one of this cluster.
+    pub(super) fn verify(secret: &str, verifier: &JoinVerifier, cluster_id: &str) -> Option<Self> {
+        if secret.len() > CLAIM_LEN_MAX {
+            return None;
+        }
+        let mut parts = secret.split('.');
+        let (id, node, generation, signature) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() || !is_card_id(id) {
+            return None;
+        }
+        let claim = Self {
+            id: id.to_owned(),
+            node: node.to_owned(),
+            generation: generation.parse().ok().filter(|&number| number > 0)?,
+        };
+        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
+        // What is signed has one spelling only: `01` and `+1` are no `1`.
+        let spelled = claim.generation.to_string() == generation;
+        (spelled && verifier.verifies(&claim.signed_text(cluster_id), &signature)).then_some(claim)
+    }
+
+    /// What is signed. The parts hold no line ends, so no two claims have one text.
+    fn signed_text(&self, cluster_id: &str) -> Vec<u8> {
+        let Self { id, node, generation } = self;
+        format!("bramble card token, version 1\n{cluster_id}\n{id}\n{node}\n{generation}\n")
+            .into_bytes()
+    }
+
+    /// Whether using this card ends all earlier ones of its node.
+    pub(crate) fn replaces(&self) -> bool {
+        self.generation >= REPLACING
+    }
+}
+
+/// Tells whether a text has the form of a card token's id.
+pub(super) fn is_card_id(id: &str) -> bool {
+    id.len() == ID_LEN && id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
+}
+
+impl NodeKeys {
+    /// Tells whether a board with this key may speak for the node.
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.keys.iter().any(|present| present == key)
+    }
+
+    /// Adds a key; the oldest gives way if there are too many.
+    pub(super) fn add(&mut self, key: &str) {
+        if !self.contains(key) {
+            self.keys.push(key.to_owned());
+        }
+        let surplus = self.keys.len().saturating_sub(KEYS_MAX);
+        self.keys.drain(..surplus);
+    }
+}
+
+/// Decides whether a board with this key joins as `node` by a claim whose signature is right.
+/// Returns what is to be stored first, or nothing if it is stored already.
+///
+/// # Errors
+///
+/// Why it does not join.
+pub(super) fn admit(
+    claim: &CardClaim,
+    node: &str,
+    key: &str,
+    record: Option<&CardRecord>,
+    keys: Option<&NodeKeys>,
+) -> Result<Option<(CardRecord, NodeKeys)>, CardRefusal> {
+    let named = || claim.node.clone();
+    if claim.node != node {
+        return Err(CardRefusal::OtherNode { node: named() });
+    }
+    if record.is_some_and(|record| record.revoked) {
+        return Err(CardRefusal::Revoked { node: named() });
+    }
+    let mut keys = keys.cloned().unwrap_or_default();
+    if keys.generation > claim.generation {
+        return Err(CardRefusal::Replaced { node: named() });
+    }
+    if keys.generation == claim.generation && keys.card != claim.id {
+        return Err(CardRefusal::Used { node: named() });
+    }
+    let used_by = record.map_or("", |record| record.used_by.as_str());
+    if !used_by.is_empty() && used_by != key {
+        return Err(CardRefusal::Used { node: named() });
+    }
+    if used_by == key && keys.contains(key) {
+        return Ok(None);
+    }
+    if claim.replaces() && claim.generation > keys.generation {
+        keys.keys.clear();
+    }
+    keys.add(key);
+    keys.generation = claim.generation;
+    keys.card.clone_from(&claim.id);
+    let record = CardRecord {
+        id: claim.id.clone(),
+        node: named(),
+        generation: claim.generation,
+        used_by: key.to_owned(),
+        revoked: false,
+    };
+    Ok(Some((record, keys)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CardClaim, CardRecord, CardRefusal, NodeKeys, admit, is_card_id};
+    use crate::pki::{JoinKey, JoinVerifier};
+
+    const CLUSTER: &str = "bramble-5f2c";
+
+    fn claim(node: &str, generation: u32, id: char) -> CardClaim {
+        CardClaim { id: id.to_string().repeat(16), node: node.to_owned(), generation }
+    }
+
+    /// What is stored, as a master would hold it.
+    #[derive(Default)]
+    struct Kept {
+        records: Vec<CardRecord>,
+        keys: Option<NodeKeys>,
+    }
+
+    impl Kept {
+        fn join(&mut self, claim: &CardClaim, key: &str) -> Result<bool, CardRefusal> {
+            let record = self.records.iter().find(|record| record.id == claim.id);
+            let stored = admit(claim, &claim.node, key, record, self.keys.as_ref())?;
+            let changed = stored.is_some();
+            if let Some((record, keys)) = stored {
+                self.records.push(record);
+                self.keys = Some(keys);
+            }
+            Ok(changed)
+        }
+
+        fn may_speak(&self, key: &str) -> bool {
+            self.keys.as_ref().unwrap().contains(key)
+        }
+    }
+
+    #[test]
+    fn first_key_keeps_the_card() {
+        let mut kept = Kept::default();
+        let card = claim("pi-2", 1, 'a');
+        assert_eq!(kept.join(&card, "one"), Ok(true));
+        assert_eq!(kept.join(&card, "one"), Ok(false));
+        assert_eq!(kept.join(&card, "two"), Err(CardRefusal::Used { node: "pi-2".into() }));
+        assert!(kept.may_speak("one") && !kept.may_speak("two"));
+    }
+
+    #[test]
+    fn replacing_card_ends_the_earlier_ones() {
+        let mut kept = Kept::default();
+        let replaced = Err(CardRefusal::Replaced { node: "pi-2".into() });
+        kept.join(&claim("pi-2", 1, 'a'), "one").unwrap();
+        kept.join(&claim("pi-2", 3, 'c'), "three").unwrap();
+        assert!(kept.may_speak("three") && !kept.may_speak("one"));
+        assert_eq!(kept.join(&claim("pi-2", 1, 'a'), "one"), replaced);
+        assert_eq!(kept.join(&claim("pi-2", 2, 'b'), "new"), replaced);
+        // Two cards of one generation: a flash that was thought to have failed.
+        assert!(kept.join(&claim("pi-2", 3, 'd'), "new").is_err());
+        assert_eq!(kept.join(&claim("pi-2", 3, 'c'), "three"), Ok(false));
+    }
+
+    #[test]
+    fn first_card_of_a_name_ends_nobody() {
+        let mut keys = NodeKeys::default();
+        keys.add("by token");
+        let mut kept = Kept { keys: Some(keys), ..Kept::default() };
+        kept.join(&claim("pi-2", 1, 'a'), "card").unwrap();
+        assert!(kept.may_speak("by token") && kept.may_speak("card"));
+        kept.join(&claim("pi-2", 2, 'b'), "replaced").unwrap();
+        assert!(!kept.may_speak("by token") && !kept.may_speak("card"));
+    }
+
+    #[test]
+    fn name_and_revocation_are_heeded() {
+        let card = claim("pi-2", 1, 'a');
+        let other = admit(&card, "pi-3", "one", None, None);
+        assert_eq!(other, Err(CardRefusal::OtherNode { node: "pi-2".into() }));
+        let revoked = CardRecord {
+            id: card.id.clone(),
+            node: String::new(),
+            generation: 0,
+            used_by: String::new(),
+            revoked: true,
+        };
+        let refused = admit(&card, "pi-2", "one", Some(&revoked), None);
+        assert_eq!(refused, Err(CardRefusal::Revoked { node: "pi-2".into() }));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let key = JoinKey::create().unwrap();
+        let verifier = JoinVerifier::from_pem(&key.public_pem()).unwrap();
+        let (claim, secret) = CardClaim::issue(&key, CLUSTER, "pi-2", 7).unwrap();
+        assert!(is_card_id(&claim.id));
+        assert_eq!(CardClaim::verify(&secret, &verifier, CLUSTER), Some(claim));
+        assert_eq!(CardClaim::verify(&secret, &verifier, "bramble-5f2d"), None);
+        for index in 0..secret.len() {
+            for bit in 0..7 {
+                let mut bytes = secret.clone().into_bytes();
+                bytes[index] ^= 1 << bit;
+                let forged = String::from_utf8(bytes).unwrap();
+                let verified = CardClaim::verify(&forged, &verifier, CLUSTER);
+                assert_eq!(verified, None, "{forged}");
+            }
+        }
+        let stranger = JoinKey::create().unwrap();
+        let (_, forged) = CardClaim::issue(&stranger, CLUSTER, "pi-2", 7).unwrap();
+        assert_eq!(CardClaim::verify(&forged, &verifier, CLUSTER), None);
+    }
+
+    #[test]
+    fn other_spellings_are_no_tokens() {
+        let key = JoinKey::create().unwrap();
+        let verifier = JoinVerifier::from_pem(&key.public_pem()).unwrap();
+        let (claim, secret) = CardClaim::issue(&key, CLUSTER, "pi-2", 7).unwrap();
+        for (from, to) in [(".7.", ".07."), (".7.", ".+7."), (".pi-2.", ".Pi-2.")] {
+            let other = secret.replace(from, to);
+            assert_eq!(CardClaim::verify(&other, &verifier, CLUSTER), None, "{other}");
+        }
+        for other in [
+            format!("{secret}.x"),
+            format!("{secret}="),
+            format!(" {secret}"),
+            claim.id,
+            String::new(),
+            "....".to_owned(),
+            secret.repeat(9),
+        ] {
+            assert_eq!(CardClaim::verify(&other, &verifier, CLUSTER), None, "{other}");
+        }
+    }
+}
