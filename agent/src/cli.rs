@@ -10,18 +10,18 @@ use bramble_runtime::fence::{FenceConfig, RunFenceError, run_fence};
 use bramble_runtime::log_writer::{LogWriterConfig, RunLogWriterError, run_log_writer};
 use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::runtime::{RunRuntimeError, RuntimeConfig, run_runtime};
-use bramble_runtime::supervisor::{
-    ChildCommand, Restart, SuperviseError, SupervisorConfig, supervise,
-};
+use bramble_runtime::supervisor::{ChildCommand, SuperviseError, SupervisorConfig, supervise};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, File, LoadConfigError};
 use crate::control::{self, ControlReply, ControlRequest, ImageRow};
+use crate::facts;
 use crate::join::{JoinError, join};
 use crate::join_token::{JoinToken, ParseJoinTokenError};
 use crate::leave::{LeaveError, leave};
 use crate::node::{self, RunAgentError};
 use crate::self_check;
+use crate::server_address::Finder;
 use crate::systemd::{self, ServiceError};
 
 /// Runs the pods of one board of a bramble.
@@ -125,6 +125,9 @@ enum ImageCommand {
     /// Lists the images of this board
     List,
 }
+
+/// Time of the fence's watchdog in seconds: what the lease's arithmetic counts with.
+const FENCE_WATCHDOG_S: u8 = 2;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -262,7 +265,7 @@ impl Cli {
                 Ok(run_fence(&FenceConfig {
                     run_dir: RunDir::new(&config.run_dir),
                     singletons_cgroup: format!("{root}/singletons"),
-                    watchdog: None,
+                    watchdog: config.watchdog.map(|path| (path, FENCE_WATCHDOG_S)),
                 })?)
             }
             Command::LogWriter => {
@@ -285,6 +288,7 @@ impl Flags {
             plain_http_registries: self.plain_http_registries.clone(),
             labels: self.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
             pods_max: self.pods_max,
+            ..File::default()
         }
     }
 
@@ -323,8 +327,9 @@ impl Flags {
 fn join_board(config: &Config, token: &str) -> Result<(), CommandError> {
     let token = JoinToken::parse(token)?;
     let server = config.server.clone().ok_or(CommandError::NoServer)?;
-    let node = config.node.clone().unwrap_or_else(host_name);
-    asynchronous(join(&token, &server, &node, &config.identity_dir()))??;
+    let node = config.node.clone().unwrap_or_else(facts::host_name);
+    let finder = Finder::new(config, &node);
+    asynchronous(join(&token, &finder, &server, &node, &config.identity_dir()))??;
     config::write_joined(&config.data_dir, &node, &server)
         .map_err(|source| CommandError::System { what: "keep the configuration", source })?;
     say(&format!("joined the cluster at {server} as node `{node}`"))?;
@@ -342,33 +347,26 @@ fn set_up_service(flags: &Flags, no_service: bool) -> Result<(), CommandError> {
     say("  undo all of it with: bramble-agent leave")
 }
 
-/// The board's own name, in the form that a node's must have.
-fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-    name.split('.').next().unwrap_or_default().to_owned()
-}
-
 /// Starts all processes and keeps them running. No thread may exist in this process.
 fn run_all(config: &Config, flags: &Flags, stop_pods: bool) -> Result<(), CommandError> {
-    let child = |name: &str, parks, restart| {
+    let child = |name: &str| {
         let mut args = vec![name.to_owned()];
         args.extend(flags.arguments());
-        ChildCommand { name: name.to_owned(), args, parks, restart }
+        let parks = name == "runtime";
+        ChildCommand { parks, ..ChildCommand::of_this_program(name, args) }
     };
-    let children = vec![
-        child("fence", false, Restart::Always),
-        child("log-writer", false, Restart::Always),
-        child("runtime", true, Restart::Always),
-        child("agent", false, Restart::Always),
-    ];
-    // Said here once, not by a child again and again.
-    let identity = crate::identity::Identity::load(&config.identity_dir());
-    identity.map_err(|error| CommandError::Agent(RunAgentError::Identity(error)))?;
+    let children = ["fence", "log-writer", "runtime", "agent"].map(child).to_vec();
+    // Said here once, not by a child again and again. With a token, the agent sees to it itself.
+    if config.token.is_none() {
+        let identity = crate::identity::Identity::load(&config.identity_dir());
+        identity.map_err(|error| CommandError::Agent(RunAgentError::Identity(error)))?;
+    }
     let supervisor = SupervisorConfig {
         run_dir: RunDir::new(&config.run_dir),
         stop_pods,
         cgroup_root: config.cgroup_root.clone(),
         protect_from_oom: true,
+        first_process: false,
     };
     Ok(supervise(&supervisor, children)?)
 }

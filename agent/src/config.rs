@@ -40,6 +40,16 @@ pub(crate) struct File {
     pub(crate) labels: BTreeMap<String, String>,
     /// Most pods of the node.
     pub(crate) pods_max: Option<u32>,
+    /// Token by which the agent joins by itself, again and again until it is a node.
+    pub(crate) token: Option<String>,
+    /// Answers for `<node>.local` by multicast DNS.
+    pub(crate) mdns: bool,
+    /// Takes the time of day from the master.
+    pub(crate) set_clock: bool,
+    /// What the first process of a card says about this boot.
+    pub(crate) boot_report: Option<PathBuf>,
+    /// Watchdog device of the fence, such as `/dev/watchdog0`.
+    pub(crate) watchdog: Option<PathBuf>,
 }
 
 /// The configuration as the agent uses it.
@@ -55,6 +65,11 @@ pub(crate) struct Config {
     pub(crate) plain_http_registries: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) pods_max: u32,
+    pub(crate) token: Option<String>,
+    pub(crate) mdns: bool,
+    pub(crate) set_clock: bool,
+    pub(crate) boot_report: Option<PathBuf>,
+    pub(crate) watchdog: Option<PathBuf>,
 }
 
 /// Why there is no usable configuration.
@@ -118,6 +133,11 @@ impl Config {
             plain_http_registries,
             labels,
             pods_max: flags.pods_max.or(file.pods_max).unwrap_or(110),
+            token: file.token,
+            mdns: file.mdns,
+            set_clock: file.set_clock,
+            boot_report: file.boot_report,
+            watchdog: file.watchdog,
         };
         config.check()?;
         Ok(config)

@@ -3,12 +3,19 @@
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use bramble_agent_core::facts as parse;
+use bramble_runtime::fence::client::FenceClient;
+use bramble_runtime::run_dir::RunDir;
 use bramble_shared::ids::BootId;
 use bramble_shared::link::{FenceKind, NodeFacts};
 
+use crate::boot_report;
 use crate::config::Config;
+
+/// Longest wait for the fence; it answers within microseconds.
+const FENCE_ANSWER_MAX: Duration = Duration::from_millis(200);
 
 /// The kernel's boot id.
 ///
@@ -30,6 +37,12 @@ pub(crate) fn serial(machine_id: &str) -> String {
         return tree.to_owned();
     }
     parse::cpuinfo_serial(&text("/proc/cpuinfo")).unwrap_or_else(|| machine_id.to_owned())
+}
+
+/// The board's own name, in the form that a node's must have.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    name.split('.').next().unwrap_or_default().to_owned()
 }
 
 /// What the board is and has.
@@ -56,9 +69,21 @@ pub(crate) fn gather(config: &Config, name: &str, address: Ipv4Addr) -> NodeFact
         memory_bytes: parse::meminfo_bytes(&meminfo, "MemTotal").unwrap_or(0),
         storage_bytes: storage_bytes(config),
         pods_max: config.pods_max,
-        fence: FenceKind::Soft,
+        fence: fence_kind(config),
         labels: config.labels.clone(),
+        boot: boot_report::read(config.boot_report.as_deref()).map(|boot| boot.report()),
     }
+}
+
+/// How hard this node's fence is: what the fence itself says, since a device that is configured
+/// may not be there. The fence is started before the agent.
+fn fence_kind(config: &Config) -> FenceKind {
+    let socket = RunDir::new(&config.run_dir).fence_socket();
+    let hard = config.watchdog.is_some()
+        && FenceClient::connect(&socket, FENCE_ANSWER_MAX)
+            .and_then(|mut fence| fence.status())
+            .is_ok_and(|status| status.hard);
+    if hard { FenceKind::Watchdog } else { FenceKind::Soft }
 }
 
 fn storage_bytes(config: &Config) -> u64 {

@@ -120,7 +120,10 @@ impl Beat {
         self.transmit();
         while let Some(event) = self.sender.poll_event() {
             match event {
-                SenderEvent::LeaseUntil(until) => self.fence.renew(until),
+                SenderEvent::LeaseUntil(until) => {
+                    self.progress.note_acknowledged();
+                    self.fence.renew(until);
+                }
                 SenderEvent::Redial => self.redial.notify_one(),
                 SenderEvent::Unreachable(set) => {
                     let _ = self.unreachable.send(set);
@@ -201,8 +204,8 @@ impl Progress {
             memory_pressure: false,
             disk_pressure: false,
             pid_pressure: false,
-            throttled: false,
-            temperature_celsius: None,
+            throttled: self.throttled(),
+            temperature_celsius: self.temperature(),
             timer_lag_ms: 0,
         }
     }

@@ -12,12 +12,12 @@ use bramble_shared::frame::{FrameDecoder, encode};
 use bramble_shared::link::{JOIN_ALPN, JoinReply, JoinRequest};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::config::valid_node_name;
 use crate::identity::{self, LoadIdentityError};
 use crate::join_token::JoinToken;
+use crate::server_address::Finder;
 use crate::tls;
 
 /// Longest that a join may take; a master that is up answers within a second.
@@ -90,6 +90,7 @@ pub(crate) enum JoinError {
 /// Nothing has changed then but the key, which the next try uses again.
 pub(crate) async fn join(
     token: &JoinToken,
+    finder: &Finder,
     server: &str,
     node_name: &str,
     identity_dir: &std::path::Path,
@@ -99,7 +100,7 @@ pub(crate) async fn join(
     }
     let key = identity::open_key(identity_dir)?;
     let csr = request(&key, node_name)?;
-    let asked = ask(token, server, node_name, csr);
+    let asked = ask(token, finder, server, node_name, csr);
     let reply = tokio::time::timeout(JOIN_TIME_MAX, asked)
         .await
         .unwrap_or_else(|_| Err(JoinError::Slow { server: server.to_owned() }))?;
@@ -126,6 +127,7 @@ fn request(key: &rcgen::KeyPair, node_name: &str) -> Result<Vec<u8>, JoinError> 
 
 async fn ask(
     token: &JoinToken,
+    finder: &Finder,
     server: &str,
     node_name: &str,
     csr: Vec<u8>,
@@ -133,7 +135,8 @@ async fn ask(
     let name =
         server_name(server).ok_or_else(|| JoinError::Server { server: server.to_owned() })?;
     let config = tls::join_config(token.ca_key_sha256, JOIN_ALPN).map_err(JoinError::Tls)?;
-    let socket = TcpStream::connect(server)
+    let socket = finder
+        .connect(server)
         .await
         .map_err(|source| JoinError::Connect { server: server.to_owned(), source })?;
     let mut stream = TlsConnector::from(Arc::new(config))
@@ -210,12 +213,18 @@ mod tests {
         (address, hash, served)
     }
 
+    fn finder() -> Finder {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let flags = crate::config::File::default();
+        Finder::new(&crate::config::Config::load(Some(empty.path()), &flags).unwrap(), "pi-1")
+    }
+
     #[tokio::test]
     async fn board_keeps_what_the_right_server_gives() {
         let folder = tempfile::tempdir().unwrap();
         let (address, hash, served) = server().await;
         let token = JoinToken { ca_key_sha256: hash, secret: "id.secret".to_owned() };
-        join(&token, &address, "pi-1", folder.path()).await.unwrap();
+        join(&token, &finder(), &address, "pi-1", folder.path()).await.unwrap();
         assert!(served.await.unwrap() > 100);
         let identity = identity::Identity::load(folder.path()).unwrap();
         assert_eq!(identity.certificate.as_ref(), b"certificate");
@@ -226,7 +235,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (address, _, served) = server().await;
         let token = JoinToken { ca_key_sha256: [9; 32], secret: "id.secret".to_owned() };
-        let error = join(&token, &address, "pi-1", folder.path()).await.unwrap_err();
+        let error = join(&token, &finder(), &address, "pi-1", folder.path()).await.unwrap_err();
         assert!(matches!(error, JoinError::WrongCluster { .. }), "{error}");
         assert_eq!(served.await.unwrap(), 0);
     }

@@ -3,6 +3,7 @@
 //! Knows nothing of pods. A broken link changes nothing on the node: the pod manager is told and
 //! goes on; the heartbeat keys of the last session stay good.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -13,17 +14,17 @@ use bramble_shared::frame::{FrameDecoder, encode};
 use bramble_shared::heartbeat_sender::SenderSession;
 use bramble_shared::ids::{BootId, Incarnation};
 use bramble_shared::link::{
-    Accepted, Change, HEARTBEAT_EXPORTER_LABEL, Hello, LINK_ALPN, LINK_VERSION, NodeFacts,
-    StreamRequest, ToAgent, ToMaster, Welcome,
+    Accepted, BootReport, Change, HEARTBEAT_EXPORTER_LABEL, Hello, LINK_ALPN, LINK_VERSION,
+    NodeFacts, StreamRequest, ToAgent, ToMaster, Welcome,
 };
 use bramble_shared::seal::SessionKeys;
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 
+use crate::boot_report;
 use crate::heartbeat::{Heartbeat, Keyed};
 use crate::identity::{Identity, LoadIdentityError};
 use crate::join::server_name;
@@ -31,12 +32,20 @@ use crate::logs::serve_logs;
 use crate::node::Node;
 use crate::shared_tls::SharedTls;
 use crate::tls;
+use crate::upgrade::serve_upgrade;
+use crate::wall_clock;
 
 /// Longest wait for a connection, its handshake and the welcome.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(5);
 /// Messages to the master that may wait; a link that is slower is dropped and dialled again,
 /// after which everything is sent anew.
 const WAITING_MAX: usize = 1024;
+
+/// Interval at which a changed boot report is looked for.
+const BOOT_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Streams at a time: the control stream and what people ask of this node.
+const STREAMS_MAX: usize = 64;
 
 /// What the link tells the pod manager.
 #[derive(Debug)]
@@ -133,12 +142,15 @@ async fn session(
     events: &mpsc::Sender<LinkEvent>,
 ) -> SessionError {
     let dialled = tokio::time::timeout(DIAL_TIME_MAX, dial(node, introduction)).await;
-    let Dialled { mut connection, control, decoder, accepted, keyed } = match dialled {
+    let Dialled { mut connection, control, decoder, accepted, keyed, told_boot } = match dialled {
         Ok(Ok(dialled)) => dialled,
         Ok(Err(error)) => return error,
         Err(_) => return SessionError::Slow,
     };
     tracing::info!(node = accepted.node.0, term = accepted.term, "link to the master is up");
+    if node.config.set_clock {
+        wall_clock::follow(accepted.time_of_day_ms);
+    }
     heartbeat.start_session(keyed);
     let (statuses, outgoing) = mpsc::channel(WAITING_MAX);
     if events.send(LinkEvent::Welcomed(accepted, statuses.clone())).await.is_err() {
@@ -165,6 +177,7 @@ async fn session(
         error = read(reader, decoder, events, &statuses) => error,
         error = write(writer, outgoing) => error,
         () = redial.notified() => SessionError::Silent,
+        never = tell_boot(node, told_boot, &statuses) => match never {},
     }
 }
 
@@ -174,6 +187,7 @@ struct Dialled {
     decoder: FrameDecoder,
     accepted: Box<Accepted>,
     keyed: Keyed,
+    told_boot: Option<BootReport>,
 }
 
 async fn dial(node: &Node, introduction: &Introduction) -> Result<Dialled, SessionError> {
@@ -182,16 +196,21 @@ async fn dial(node: &Node, introduction: &Introduction) -> Result<Dialled, Sessi
     // Read at every dial, so that a renewed certificate is used.
     let identity = Identity::load(&node.config.identity_dir())?;
     let config: ClientConfig = tls::link_config(identity, LINK_ALPN).map_err(SessionError::Tls)?;
-    let socket = TcpStream::connect(server).await.map_err(SessionError::Connection)?;
+    let socket = node.finder.connect(server).await.map_err(SessionError::Connection)?;
     socket.set_nodelay(true).map_err(SessionError::Connection)?;
     let master = socket.peer_addr().map_err(SessionError::Connection)?;
+    // A lease may have changed since the last dial, and a trial may have been kept.
+    let mut facts = introduction.facts.clone();
+    facts.address = node.seen_at(node.finder.own_address(&socket));
+    facts.boot = boot_report::read(node.config.boot_report.as_deref()).map(|boot| boot.report());
+    let told_boot = facts.boot.clone();
     let tls = TlsConnector::from(Arc::new(config))
         .connect(name, socket)
         .await
         .map_err(SessionError::Connection)?;
     let tls = SharedTls::new(tls);
     let mut connection =
-        yamux::Connection::new(tls.clone().compat(), yamux::Config::default(), yamux::Mode::Client);
+        yamux::Connection::new(tls.clone().compat(), multiplexer(), yamux::Mode::Client);
     let control =
         poll_fn(|cx| connection.poll_new_outbound(cx)).await.map_err(SessionError::Streams)?;
     let mut control = control.compat();
@@ -201,7 +220,7 @@ async fn dial(node: &Node, introduction: &Introduction) -> Result<Dialled, Sessi
         boot_id: introduction.boot_id,
         serial: introduction.serial.clone(),
         incarnation: introduction.incarnation,
-        facts: introduction.facts.clone(),
+        facts,
     };
     let mut decoder = FrameDecoder::new();
     let welcome = {
@@ -236,7 +255,16 @@ async fn dial(node: &Node, introduction: &Introduction) -> Result<Dialled, Sessi
             term: accepted.term,
         },
     };
-    Ok(Dialled { connection, control, decoder, accepted, keyed })
+    Ok(Dialled { connection, control, decoder, accepted, keyed, told_boot })
+}
+
+/// Bounds what a fast master can make a board keep in memory.
+fn multiplexer() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(STREAMS_MAX);
+    // The least that yamux takes for so many streams.
+    config.set_max_connection_receive_window(Some(STREAMS_MAX * 256 * 1024));
+    config
 }
 
 async fn exchange(
@@ -291,6 +319,24 @@ async fn read(
     }
 }
 
+/// Tells the master when the boot report changes: a trial that is kept.
+async fn tell_boot(
+    node: &Node,
+    mut told: Option<BootReport>,
+    statuses: &mpsc::Sender<ToMaster>,
+) -> Infallible {
+    loop {
+        tokio::time::sleep(BOOT_REPORT_INTERVAL).await;
+        let found = boot_report::read(node.config.boot_report.as_deref()).map(|it| it.report());
+        if found != told
+            && let Some(report) = found.clone()
+            && statuses.try_send(ToMaster::Boot(report)).is_ok()
+        {
+            told = found;
+        }
+    }
+}
+
 async fn write(
     mut writer: tokio::io::WriteHalf<Compat<yamux::Stream>>,
     mut outgoing: mpsc::Receiver<ToMaster>,
@@ -335,6 +381,7 @@ async fn serve_stream(node: Arc<Node>, stream: yamux::Stream) {
     };
     match request {
         StreamRequest::Logs(request) => serve_logs(&node, request, &mut stream).await,
+        StreamRequest::Upgrade(_) => serve_upgrade(&node, decoder, &mut stream).await,
     }
     let _ = stream.shutdown().await;
 }

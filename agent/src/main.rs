@@ -5,6 +5,7 @@
 //! `bramble-agent-core`; this crate does it.
 #![forbid(unsafe_code)]
 
+mod boot_report;
 mod cgroups;
 mod cli;
 mod clock;
@@ -17,29 +18,44 @@ mod facts;
 mod fence_link;
 mod heartbeat;
 mod identity;
+mod interfaces;
 mod join;
+mod join_patiently;
 mod join_token;
 mod leave;
 mod link_client;
 mod logs;
+mod mdns;
 mod network;
 mod node;
 mod pod_manager;
 mod progress;
+mod readiness;
 mod records;
 mod runtime_link;
 mod self_check;
+mod server_address;
 mod shared_tls;
 mod systemd;
 mod telemetry;
 mod tls;
+mod upgrade;
+mod vitals;
 mod volumes;
+mod wall_clock;
 
 use std::process::ExitCode;
 
+use bramble_init::entry::Entry;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    if let Some(entry) = Entry::find(std::process::id(), &arguments) {
+        telemetry::start_on_board();
+        return entry.run();
+    }
     let cli = cli::Cli::parse();
     bramble_clock::install();
     telemetry::start(cli.level());

@@ -1,8 +1,9 @@
 //! What the parts of the agent share, and how they are started.
 
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bramble_agent_core::desired::Desired;
@@ -14,6 +15,7 @@ use bramble_shared::ids::Incarnation;
 use bramble_shared::link::Accepted;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::control;
@@ -21,11 +23,19 @@ use crate::facts;
 use crate::fence_link::FenceLink;
 use crate::heartbeat::Heartbeat;
 use crate::identity::{self, Identity, LoadIdentityError};
+use crate::interfaces;
+use crate::join_patiently::join_patiently;
+use crate::join_token::ParseJoinTokenError;
 use crate::link_client::{self, Introduction};
+use crate::mdns;
 use crate::pod_manager::PodManager;
 use crate::progress::Progress;
+use crate::readiness;
 use crate::runtime_link::RuntimeLink;
+use crate::server_address::Finder;
+use crate::vitals;
 use crate::volumes::PodFolders;
+use crate::wall_clock;
 
 /// What the parts of the agent share.
 #[derive(Debug)]
@@ -33,7 +43,7 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) name: String,
     pub(crate) server: String,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) finder: Finder,
     pub(crate) resources: NodeResources,
     pub(crate) images: ImageService,
     pub(crate) image_store: ImageStore,
@@ -41,6 +51,10 @@ pub(crate) struct Node {
     pub(crate) progress: Arc<Progress>,
     desired: RwLock<Desired>,
     accepted: RwLock<Option<Accepted>>,
+    /// A new system is being written, or has been and waits for its boot.
+    pub(crate) upgrading: AtomicBool,
+    /// As a number, so that it can change: the network deals it, unless it is configured.
+    address: AtomicU32,
 }
 
 /// Why the agent cannot run.
@@ -59,15 +73,15 @@ pub(crate) enum RunAgentError {
         #[source]
         source: io::Error,
     },
+    /// The board could not join.
+    #[error(transparent)]
+    Token(#[from] ParseJoinTokenError),
     /// Images cannot be kept.
     #[error("could not open the image store")]
     Images(#[source] bramble_image::OpenStoreError),
     /// Registries cannot be asked.
     #[error("could not set up image pulls")]
     Pulls(#[source] bramble_image::NewImageServiceError),
-    /// Nobody knows how other nodes reach this one.
-    #[error("could not tell the address of this node; give it with --address")]
-    Address(#[source] io::Error),
 }
 
 impl Node {
@@ -79,6 +93,21 @@ impl Node {
     /// Desired state, for the pod manager.
     pub(crate) fn desired_mut(&self) -> RwLockWriteGuard<'_, Desired> {
         self.desired.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address by which other nodes reach this one; unspecified until the first dial.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::from(self.address.load(Ordering::Relaxed))
+    }
+
+    /// Notes the address of this dial, unless one is configured, and returns what counts.
+    pub(crate) fn seen_at(&self, address: Ipv4Addr) -> Ipv4Addr {
+        let counts = self.config.address.unwrap_or(address);
+        let before = self.address.swap(counts.into(), Ordering::Relaxed);
+        if before != u32::from(counts) {
+            tracing::info!(address = %counts, "address of this node");
+        }
+        counts
     }
 
     /// What the master said last; none before the first welcome of this boot.
@@ -109,14 +138,33 @@ impl Node {
 /// When the board has not joined or something that the agent cannot work without is missing.
 pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     let system = |what| move |source| RunAgentError::System { what, source };
-    // Said here and not at the first dial: a person may be watching.
-    let _readable = Identity::load(&config.identity_dir())?;
+    let mut config = config;
+    if config.token.is_some() && config.node.is_none() {
+        config.node = Some(facts::host_name());
+    }
     let name = config.node.clone().ok_or(RunAgentError::Missing { what: "node" })?;
     let server = config.server.clone().ok_or(RunAgentError::Missing { what: "server" })?;
-    let address = match config.address {
-        Some(address) => address,
-        None => own_address(&server).map_err(RunAgentError::Address)?,
-    };
+    let finder = Finder::new(&config, &name);
+    // Dropping them ends them.
+    let mut helpers = JoinSet::new();
+    if config.mdns {
+        // Before the join: the master's own agent finds its master by it, and so do people.
+        helpers.spawn(mdns::serve(name.clone(), config.bridge.clone()));
+    }
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("watch for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("watch for SIGINT"))?;
+    if let Some(token) = config.token.clone() {
+        tokio::select! {
+            joined = join_patiently(&config, &token, &finder, &server, &name) => joined?,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+    // Said here and not at the first dial: a person may be watching.
+    let _readable = Identity::load(&config.identity_dir())?;
+    let address = config
+        .address
+        .unwrap_or_else(|| interfaces::outward(&config.bridge).unwrap_or(Ipv4Addr::UNSPECIFIED));
     let run_dir = RunDir::new(&config.run_dir);
     run_dir.create().map_err(system("make the run directory"))?;
     for folder in ["pods", "records"] {
@@ -140,17 +188,28 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     let seed = incarnation.0 ^ u64::from(u32::from(address));
     let heartbeat = Heartbeat::start(identity, seed, fence, Arc::clone(&progress))
         .map_err(system("start the heartbeat thread"))?;
+    helpers.spawn(vitals::keep(Arc::clone(&progress)));
+    helpers.spawn(readiness::keep(
+        config.run_dir.join(readiness::FILE),
+        boot_id,
+        Arc::clone(&progress),
+    ));
+    if config.set_clock {
+        helpers.spawn(wall_clock::keep(config.data_dir.clone()));
+    }
     let node = Arc::new(Node {
         resources: NodeResources { cpu_milli: facts.cpu_milli, memory_bytes: facts.memory_bytes },
         name,
         server,
-        address,
+        finder,
         images,
         image_store,
         runtime,
         progress,
         desired: RwLock::default(),
         accepted: RwLock::default(),
+        upgrading: AtomicBool::new(false),
+        address: AtomicU32::new(address.into()),
         config,
     });
     let introduction =
@@ -158,9 +217,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     let (events, from_link) = mpsc::channel(256);
     let unreachable = heartbeat.unreachable.clone();
     let manager = PodManager::new(Arc::clone(&node), unreachable);
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("watch for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("watch for SIGINT"))?;
-    tracing::info!(node = %node.name, server = %node.server, address = %node.address, "agent starts");
+    tracing::info!(node = %node.name, server = %node.server, %address, "agent starts");
     let served = control::serve(Arc::clone(&node));
     tokio::select! {
         result = served => result.map_err(system("serve commands"))?,
@@ -168,6 +225,9 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         () = link_client::run(Arc::clone(&node), introduction, heartbeat, events) => {}
         _ = terminate.recv() => tracing::info!("agent ends, pods go on"),
         _ = interrupt.recv() => tracing::info!("agent ends, pods go on"),
+    }
+    if node.config.set_clock {
+        wall_clock::note(&node.config.data_dir);
     }
     Ok(())
 }
@@ -179,14 +239,4 @@ fn registries(config: &Config) -> Registries {
         registries.registries.insert(host.clone(), entry);
     }
     registries
-}
-
-/// The address that this board has towards the master. Nothing is sent for it.
-fn own_address(server: &str) -> io::Result<Ipv4Addr> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.connect(server)?;
-    match socket.local_addr()?.ip() {
-        std::net::IpAddr::V4(address) => Ok(address),
-        std::net::IpAddr::V6(_) => Err(io::Error::other("the master's address is IPv6")),
-    }
 }

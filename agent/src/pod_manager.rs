@@ -181,6 +181,7 @@ impl PodManager {
                 for touched in touched {
                     self.touched(touched);
                 }
+                self.node.progress.note_synced();
             }
             LinkEvent::Closed => self.link = None,
         }
@@ -368,7 +369,7 @@ impl PodManager {
             message,
         };
         let outcome = if pod.host_network {
-            Ok(self.node.address)
+            Ok(self.node.address())
         } else {
             match &mut self.addresses {
                 Some(addresses) => addresses.allocate(uid).map_err(|error| error.to_string()),

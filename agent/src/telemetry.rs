@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use bramble_init::messages::MessageWriter;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::layer;
@@ -20,6 +21,14 @@ pub(crate) fn start(level: Level) {
     let lines = layer().with_writer(io::stderr).with_ansi(false).with_target(false);
     let subscriber = tracing_subscriber::registry().with(targets).with(lines);
     // A second start can only happen in tests, where the first subscriber is as good.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Sends warnings to a board's console: the first process has no standard error that anybody reads.
+pub(crate) fn start_on_board() {
+    let lines = layer().with_writer(|| MessageWriter).with_ansi(false).with_target(false);
+    let warnings = Targets::new().with_default(Level::WARN);
+    let subscriber = tracing_subscriber::registry().with(warnings).with(lines.without_time());
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 

@@ -54,6 +54,8 @@ const PI_EARLY: &[&str] = &[
     "bcm2835",
     "sdhci_iproc",
     "sdhci_brcmstb",
+    // Restarts the board, also after a panic of the kernel. Loading it arms nothing.
+    "bcm2835_wdt",
 ];
 
 /// USB host, networks with cable and without, watchdog, clock, temperature, random numbers.
@@ -94,7 +96,6 @@ const PI: &[&str] = &[
     "brcmfmac_wcc",
     "brcmfmac_cyw",
     // The board itself.
-    "bcm2835_wdt",
     "bcm2835_thermal",
     "bcm2711_thermal",
     "raspberrypi_cpufreq",

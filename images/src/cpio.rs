@@ -8,6 +8,9 @@ use anyhow::{Context, Result};
 
 use crate::tree::{Entry, Tree};
 
+/// Numbers of what is no device.
+const NO_DEVICE: (u32, u32) = (0, 0);
+
 /// The archive of a tree.
 ///
 /// # Errors
@@ -15,14 +18,15 @@ use crate::tree::{Entry, Tree};
 pub fn archive(tree: &Tree) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
     for (index, (path, entry)) in tree.entries().enumerate() {
-        let (mode, content) = match entry {
-            Entry::Folder => (0o040_755, [].as_slice()),
-            Entry::File { mode, content } => (0o100_000 | mode, content.as_slice()),
-            Entry::Link { target } => (0o120_777, target.as_bytes()),
+        let (mode, device, content) = match entry {
+            Entry::Folder => (0o040_755, NO_DEVICE, [].as_slice()),
+            Entry::File { mode, content } => (0o100_000 | mode, NO_DEVICE, content.as_slice()),
+            Entry::Link { target } => (0o120_777, NO_DEVICE, target.as_bytes()),
+            Entry::Device { number } => (0o020_600, *number, [].as_slice()),
         };
-        append(&mut archive, index + 1, mode, path, content)?;
+        append(&mut archive, index + 1, mode, device, path, content)?;
     }
-    append(&mut archive, 0, 0, "TRAILER!!!", &[])?;
+    append(&mut archive, 0, 0, NO_DEVICE, "TRAILER!!!", &[])?;
     Ok(archive)
 }
 
@@ -30,6 +34,7 @@ fn append(
     archive: &mut Vec<u8>,
     inode: usize,
     mode: u32,
+    device: (u32, u32),
     path: &str,
     content: &[u8],
 ) -> Result<()> {
@@ -45,8 +50,8 @@ fn append(
         size,
         0, // device, two numbers
         0,
-        0, // device of a node, two numbers
-        0,
+        device.0, // of a node
+        device.1,
         u32::try_from(path.len() + 1)?,
         0, // checksum, unused
     ];

@@ -22,6 +22,9 @@ pub fn tree(kernel: &Kernel, agent: &Path) -> Result<Tree> {
     for folder in MOUNT_POINTS {
         tree.add_folder(folder);
     }
+    // The first program is started before it can mount anything, and must be able to speak.
+    tree.add_device("dev/console", (5, 1));
+    tree.add_device("dev/null", (1, 3));
     let failed = || format!("could not read `{}`", agent.display());
     tree.add_file("init", 0o755, fs::read(agent).with_context(failed)?);
     chosen_modules::add_early(&mut tree, kernel)?;

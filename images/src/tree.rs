@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub enum Entry {
     Link {
         /// Where it points.
         target: String,
+    },
+    /// A device of characters, for root.
+    Device {
+        /// Its two numbers.
+        number: (u32, u32),
     },
 }
 
@@ -62,6 +67,11 @@ impl Tree {
         self.add(path, Entry::Link { target: target.to_owned() });
     }
 
+    /// Adds a device of characters. Only an archive can hold one: making one takes root.
+    pub fn add_device(&mut self, path: &str, number: (u32, u32)) {
+        self.add(path, Entry::Device { number });
+    }
+
     /// Adds a file of this machine. Links are followed.
     ///
     /// # Errors
@@ -97,6 +107,7 @@ impl Tree {
                     fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
                 }
                 Entry::Link { target } => symlink(target, &path).with_context(failed)?,
+                Entry::Device { .. } => bail!("{}: it is a device", failed()),
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use bramble_runtime::fence::{FenceConfig, run_fence};
 use bramble_runtime::log_writer::{LogWriterConfig, run_log_writer};
 use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::runtime::{RuntimeConfig, run_runtime};
-use bramble_runtime::supervisor::{ChildCommand, Restart, SupervisorConfig, supervise};
+use bramble_runtime::supervisor::{ChildCommand, SupervisorConfig, supervise};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -38,12 +38,12 @@ fn main() -> ExitCode {
                 stop_pods: role == "supervise-stop",
                 cgroup_root: cgroup_root.clone(),
                 protect_from_oom: false,
+                first_process: false,
             };
-            let child = |name: &str| ChildCommand {
-                name: name.to_owned(),
-                args: vec![name.to_owned(), run.clone(), cgroup_root.clone()],
-                parks: name == "runtime",
-                restart: Restart::Always,
+            let child = |name: &str| {
+                let args = vec![name.to_owned(), run.clone(), cgroup_root.clone()];
+                let parks = name == "runtime";
+                ChildCommand { parks, ..ChildCommand::of_this_program(name, args) }
             };
             supervise(&config, vec![child("fence"), child("runtime"), child("log-writer")])
                 .map_err(|e| format!("{e:?}"))

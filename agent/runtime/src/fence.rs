@@ -57,7 +57,7 @@ pub enum RunFenceError {
 /// Runs the fence until SIGTERM.
 ///
 /// # Errors
-/// When its socket, the cgroups or the watchdog are not to be had.
+/// When its socket or the cgroups are not to be had.
 pub fn run_fence(config: &FenceConfig) -> Result<(), RunFenceError> {
     let failed = |what| move |source| RunFenceError::Io { what, source };
     let mut fence = Fence::open(config).map_err(failed("start the fence"))?;
@@ -105,11 +105,14 @@ impl Fence {
         }
         let listener = UnixListener::bind(&socket)?;
         listener.set_nonblocking(true)?;
-        let watchdog = config
-            .watchdog
-            .as_ref()
-            .map(|(path, seconds)| watchdog::open(path, *seconds))
-            .transpose()?;
+        // Singletons can still be stopped without it, if only by a kernel that works.
+        let watchdog = config.watchdog.as_ref().and_then(|(path, seconds)| {
+            watchdog::open(path, *seconds)
+                .inspect_err(|error| {
+                    tracing::warn!(%error, "no watchdog at `{}`: fence is soft", path.display());
+                })
+                .ok()
+        });
         // Memory that must be read back from a failing card would come too late.
         // Only what is touched: the program itself lies in memory already.
         let touched = MlockAllFlags::MCL_CURRENT
@@ -223,9 +226,9 @@ impl Fence {
     }
 
     /// Ends in order: a fence that is told to stop does not reset the board.
-    fn close(mut self) {
-        if let Some(watchdog) = &mut self.watchdog {
-            let _armed = watchdog.write_all(b"V");
+    fn close(self) {
+        if let Some(watchdog) = &self.watchdog {
+            watchdog::disarm(watchdog);
         }
     }
 }

@@ -26,3 +26,5 @@ pub mod spec;
 pub mod supervisor;
 mod sys;
 pub mod timestamp;
+
+pub use sys::{loop_device, partition_device, restart};

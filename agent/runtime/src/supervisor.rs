@@ -2,10 +2,12 @@
 //!
 //! One thread: starts its children, restarts those that end with a growing pause, keeps what the
 //! runtime process parked, and reaps. It knows what the runtime parks, and nothing else of
-//! containers. Children run a sealed copy of this program in memory, so that no container can
-//! change the file that its init was (CVE-2019-5736).
+//! containers. [`supervise`] is all that a node on somebody's system needs; the first process of a
+//! board turns a [`Supervisor`] itself and does its own work between the turns.
 
 mod backoff;
+mod command;
+mod output;
 mod sealed;
 
 use std::collections::BTreeMap;
@@ -24,6 +26,9 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use self::backoff::Backoff;
+pub use self::command::{ChildCommand, Program, Restart, Streams};
+pub use self::output::Line;
+use self::output::Output;
 use self::sealed::SealedProgram;
 use crate::clock::{monotonic_ms, wall_us};
 use crate::parking::{ParkingSocket, Received, ToRuntime, ToSupervisor};
@@ -43,29 +48,17 @@ pub struct SupervisorConfig {
     pub cgroup_root: String,
     /// Keeps the children from being the kernel's choice when memory runs out.
     pub protect_from_oom: bool,
+    /// This is the first process of a board: SIGUSR2 asks it to switch the board off.
+    pub first_process: bool,
 }
 
-/// One child of the supervisor: this program again, with other arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChildCommand {
-    /// Short name for logs and `argv[0]`.
-    pub name: String,
-    /// Arguments after `argv[0]`.
-    pub args: Vec<String>,
-    /// Set for the runtime process: the number of its socket to the supervisor is appended to
-    /// the arguments as `--supervisor-fd=N`.
-    pub parks: bool,
-    /// How the end of this child is taken.
-    pub restart: Restart,
-}
-
-/// What happens when a child ends.
+/// What a signal asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restart {
-    /// It is started again.
-    Always,
-    /// It is started again unless it ended with code 0; then the supervisor ends, too.
-    EndsTogether,
+pub enum StopReason {
+    /// SIGTERM, SIGINT, or the end of a child that ends together with this process.
+    End,
+    /// SIGUSR2.
+    PowerOff,
 }
 
 /// Why the supervisor ended.
@@ -89,34 +82,51 @@ pub fn supervise(
     config: &SupervisorConfig,
     children: Vec<ChildCommand>,
 ) -> Result<(), SuperviseError> {
-    let failed = |what| move |source| SuperviseError::Io { what, source };
-    let mut supervisor =
-        Supervisor::open(config, children).map_err(failed("start the supervisor"))?;
-    while !supervisor.stopping {
-        supervisor.turn().map_err(failed("wait for children"))?;
+    let mut supervisor = Supervisor::open(config)?;
+    for command in children {
+        supervisor.put(command);
     }
-    supervisor.stop().map_err(failed("stop the children"))
+    while supervisor.stopping().is_none() {
+        supervisor.turn(None)?;
+    }
+    supervisor.stop()
 }
 
-struct Supervisor {
+/// Children and what they need. Nothing happens but in [`Supervisor::turn`].
+#[derive(Debug)]
+pub struct Supervisor {
     config: SupervisorConfig,
-    program: SealedProgram,
+    /// Made when the first child needs it: it is as large as this program.
+    program: Option<SealedProgram>,
     children: Vec<Child>,
+    outputs: Vec<Output>,
+    lines: Vec<Line>,
     signals: SignalFd,
     parked: BTreeMap<String, OwnedFd>,
     parking: Option<ParkingSocket>,
-    stopping: bool,
+    stopping: Option<StopReason>,
 }
 
+#[derive(Debug)]
 struct Child {
     command: ChildCommand,
     state: ChildState,
     backoff: Backoff,
 }
 
+#[derive(Debug)]
 enum ChildState {
-    Running { pid: i32, since_ms: u64 },
-    Waiting { until_ms: u64 },
+    Running {
+        pid: i32,
+        since_ms: u64,
+    },
+    Waiting {
+        until_ms: u64,
+    },
+    /// Told to end, and not to be started again.
+    Leaving {
+        pid: i32,
+    },
     Done,
 }
 
@@ -124,10 +134,21 @@ enum ChildState {
 const STOP_MS: u64 = 5_000;
 
 impl Supervisor {
-    fn open(config: &SupervisorConfig, children: Vec<ChildCommand>) -> io::Result<Self> {
+    /// Takes over signals and the care for orphans. No thread may exist in this process.
+    ///
+    /// # Errors
+    /// When signals are not to be had, or the run directory cannot be made.
+    pub fn open(config: &SupervisorConfig) -> Result<Self, SuperviseError> {
+        Self::take_over(config).map_err(failed("start the supervisor"))
+    }
+
+    fn take_over(config: &SupervisorConfig) -> io::Result<Self> {
         let mut mask = SigSet::empty();
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
             mask.add(signal);
+        }
+        if config.first_process {
+            mask.add(Signal::SIGUSR2);
         }
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
@@ -148,26 +169,83 @@ impl Supervisor {
                 Err(error) => tracing::warn!(%error, "not protected when memory runs out"),
             }
         }
-        let children = children
-            .into_iter()
-            .map(|command| Child {
-                command,
-                state: ChildState::Waiting { until_ms: 0 },
-                backoff: Backoff::default(),
-            })
-            .collect();
         Ok(Self {
             config: config.clone(),
-            program: SealedProgram::of_this_process()?,
-            children,
+            program: None,
+            children: Vec::new(),
+            outputs: Vec::new(),
+            lines: Vec::new(),
             signals,
             parked: BTreeMap::new(),
             parking: None,
-            stopping: false,
+            stopping: None,
         })
     }
 
-    fn turn(&mut self) -> io::Result<()> {
+    /// Starts a child in the next turn. One of the same name is told to end if its command is
+    /// another, and then started with the new one.
+    pub fn put(&mut self, command: ChildCommand) {
+        let same = |child: &&mut Child| child.command.name == command.name;
+        let Some(child) = self.children.iter_mut().find(same) else {
+            self.children.push(Child {
+                command,
+                state: ChildState::Waiting { until_ms: 0 },
+                backoff: Backoff::default(),
+            });
+            return;
+        };
+        let changed = child.command != command;
+        child.command = command;
+        match child.state {
+            ChildState::Running { pid, .. } if changed => terminate(pid),
+            ChildState::Leaving { pid } => {
+                child.state = ChildState::Running { pid, since_ms: monotonic_ms() };
+            }
+            ChildState::Done => child.state = ChildState::Waiting { until_ms: 0 },
+            ChildState::Running { .. } | ChildState::Waiting { .. } => {}
+        }
+    }
+
+    /// Tells a child to end and starts it again.
+    pub fn restart(&mut self, name: &str) {
+        let child = self.children.iter().find(|child| child.command.name == name);
+        if let Some(Child { state: ChildState::Running { pid, .. }, .. }) = child {
+            terminate(*pid);
+        }
+    }
+
+    /// Tells a child to end for good.
+    pub fn remove(&mut self, name: &str) {
+        let child = self.children.iter_mut().find(|child| child.command.name == name);
+        let Some(child) = child else { return };
+        child.state = match child.state {
+            ChildState::Running { pid, .. } | ChildState::Leaving { pid } => {
+                terminate(pid);
+                ChildState::Leaving { pid }
+            }
+            ChildState::Waiting { .. } | ChildState::Done => ChildState::Done,
+        };
+    }
+
+    /// What asked this process to stop, if anything did.
+    #[must_use]
+    pub fn stopping(&self) -> Option<StopReason> {
+        self.stopping
+    }
+
+    /// Takes the lines that children with [`Streams::Collected`] have written since the last
+    /// call.
+    #[must_use]
+    pub fn take_lines(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
+    }
+
+    /// Starts what is due, waits for something to happen, at most this many milliseconds, and
+    /// deals with it.
+    ///
+    /// # Errors
+    /// When waiting is not possible.
+    pub fn turn(&mut self, at_most_ms: Option<u64>) -> Result<(), SuperviseError> {
         self.start_due_children();
         let now = monotonic_ms();
         let timeout = self
@@ -175,10 +253,12 @@ impl Supervisor {
             .iter()
             .filter_map(|child| match child.state {
                 ChildState::Waiting { until_ms } => Some(until_ms.saturating_sub(now)),
-                ChildState::Running { .. } | ChildState::Done => None,
+                ChildState::Running { .. } | ChildState::Leaving { .. } | ChildState::Done => None,
             })
+            .chain(at_most_ms)
             .min();
-        self.wait(timeout)?;
+        self.wait(timeout).map_err(failed("wait for children"))?;
+        self.collect();
         self.keep_parked();
         self.handle_signals();
         self.reap();
@@ -189,6 +269,7 @@ impl Supervisor {
         let descriptors: Vec<BorrowedFd<'_>> = [self.signals.as_fd()]
             .into_iter()
             .chain(self.parking.as_ref().map(ParkingSocket::as_fd))
+            .chain(self.outputs.iter().map(Output::as_fd))
             .collect();
         let mut fds: Vec<PollFd<'_>> =
             descriptors.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
@@ -199,6 +280,12 @@ impl Supervisor {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Takes what children have written.
+    fn collect(&mut self) {
+        let lines = &mut self.lines;
+        self.outputs.retain_mut(|output| output.take(lines));
     }
 
     fn start_due_children(&mut self) {
@@ -226,17 +313,23 @@ impl Supervisor {
     }
 
     fn start(&mut self, command: &ChildCommand) -> io::Result<i32> {
-        let mut program = Command::new(self.program.path());
-        program.args(&command.args);
+        if self.program.is_none() && command.program == Program::This {
+            self.program = Some(SealedProgram::of_this_process()?);
+        }
+        let sealed = self.program.as_ref().map(SealedProgram::path);
+        let (mut program, output) = command.process(sealed.as_deref())?;
+        if let Some(output) = output {
+            self.outputs.push(Output::new(&command.name, output)?);
+        }
         if !command.parks {
-            return spawn(program, &command.name);
+            return spawn(program);
         }
         let flags = SockFlag::SOCK_CLOEXEC;
         let (own, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         // Inherited by this one child only: there is no other thread that could start one.
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))?;
         program.arg(format!("--supervisor-fd={}", theirs.as_raw_fd()));
-        let pid = spawn(program, &command.name)?;
+        let pid = spawn(program)?;
         drop(theirs);
         // The queue of a socket is short, so the socket grows with what is parked.
         let parking = ParkingSocket::new(own);
@@ -274,7 +367,9 @@ impl Supervisor {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
             if number == Signal::SIGTERM as i32 || number == Signal::SIGINT as i32 {
-                self.stopping = true;
+                self.stopping = Some(StopReason::End);
+            } else if number == Signal::SIGUSR2 as i32 {
+                self.stopping = Some(StopReason::PowerOff);
             }
         }
     }
@@ -312,18 +407,29 @@ impl Supervisor {
 
     fn child_ended(&mut self, pid: i32, code: i32) -> bool {
         let now = monotonic_ms();
-        let own = |child: &&mut Child| matches!(child.state, ChildState::Running { pid: running, .. } if running == pid);
+        let own = |child: &&mut Child| match child.state {
+            ChildState::Running { pid: own, .. } | ChildState::Leaving { pid: own } => own == pid,
+            ChildState::Waiting { .. } | ChildState::Done => false,
+        };
         let Some(child) = self.children.iter_mut().find(own) else { return false };
-        let ChildState::Running { since_ms, .. } = child.state else { return false };
+        let ChildState::Running { since_ms, .. } = child.state else {
+            child.state = ChildState::Done;
+            return true;
+        };
         if child.command.restart == Restart::EndsTogether && code == 0 {
             child.state = ChildState::Done;
-            self.stopping = true;
+            self.stopping = Some(StopReason::End);
             return true;
         }
         let pause_ms = child.backoff.after_run(now.saturating_sub(since_ms));
         child.state = ChildState::Waiting { until_ms: now + pause_ms };
         let (name, parks) = (child.command.name.clone(), child.command.parks);
-        tracing::warn!(%name, code, pause_ms, "ended, will be started again");
+        if matches!(child.command.streams, Streams::Terminal(_)) {
+            // A person has left the shell.
+            tracing::debug!(%name, code, pause_ms, "ended, will be started again");
+        } else {
+            tracing::warn!(%name, code, pause_ms, "ended, will be started again");
+        }
         if parks {
             self.keep_parked();
         }
@@ -331,13 +437,25 @@ impl Supervisor {
     }
 
     /// Stops the children in reverse order, and the containers if so configured.
-    fn stop(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When waiting is not possible.
+    pub fn stop(mut self) -> Result<(), SuperviseError> {
+        self.stop_all().map_err(failed("stop the children"))
+    }
+
+    fn stop_all(&mut self) -> io::Result<()> {
         tracing::info!(stop_pods = self.config.stop_pods, "stopping");
         for index in (0..self.children.len()).rev() {
             let Some(child) = self.children.get_mut(index) else { continue };
-            let ChildState::Running { pid, .. } = child.state else { continue };
+            let (ChildState::Running { pid, .. } | ChildState::Leaving { pid }) = child.state
+            else {
+                continue;
+            };
             child.state = ChildState::Done;
-            self.stop_child(pid)?;
+            // A shell that waits for a person ignores SIGTERM.
+            let shell = matches!(child.command.streams, Streams::Terminal(_));
+            self.stop_child(pid, if shell { Signal::SIGKILL } else { Signal::SIGTERM })?;
         }
         if self.config.stop_pods {
             self.stop_containers()?;
@@ -345,8 +463,8 @@ impl Supervisor {
         Ok(())
     }
 
-    fn stop_child(&mut self, pid: i32) -> io::Result<()> {
-        let _ended = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    fn stop_child(&mut self, pid: i32, signal: Signal) -> io::Result<()> {
+        let _ended = kill(Pid::from_raw(pid), signal);
         let deadline = monotonic_ms() + STOP_MS;
         loop {
             match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
@@ -359,6 +477,7 @@ impl Supervisor {
             }
             self.wait(Some(20))?;
             while let Ok(Some(_)) = self.signals.read_signal() {}
+            self.collect();
             self.keep_parked();
         }
     }
@@ -375,10 +494,16 @@ impl Supervisor {
     }
 }
 
-/// Starts a child with the signal state of a fresh program.
-fn spawn(mut program: Command, name: &str) -> io::Result<i32> {
-    use std::os::unix::process::CommandExt as _;
-    program.arg0(format!("bramble-{name}")).stdin(std::process::Stdio::null());
+fn failed(what: &'static str) -> impl Fn(io::Error) -> SuperviseError {
+    move |source| SuperviseError::Io { what, source }
+}
+
+/// Asks a child to end.
+fn terminate(pid: i32) {
+    let _ended = kill(Pid::from_raw(pid), Signal::SIGTERM);
+}
+
+fn spawn(mut program: Command) -> io::Result<i32> {
     let child = program.spawn()?;
     i32::try_from(child.id()).map_err(io::Error::other)
 }

@@ -2,8 +2,12 @@
 
 pub(crate) mod descriptors;
 pub(crate) mod fork;
+pub(crate) mod fresh_program;
 pub(crate) mod inherited;
+pub mod loop_device;
+pub mod partition_device;
 pub(crate) mod pass;
 pub(crate) mod pidfd;
+pub mod restart;
 pub(crate) mod signals;
 pub(crate) mod watchdog;

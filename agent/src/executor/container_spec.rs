@@ -63,7 +63,7 @@ pub(super) fn make(
         let desired = node.desired();
         let world = World {
             node_name: &node.name,
-            host_ip: node.address,
+            host_ip: node.address(),
             pod_ip: place.ip,
             node: node.resources,
             data: &desired.data,

@@ -3,7 +3,7 @@
 //! The time is set by an ioctl, for which no safe wrapper exists.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
@@ -21,6 +21,20 @@ nix::ioctl_readwrite!(
 /// When the device cannot be opened, or grants a longer time than asked for.
 pub(crate) fn open(path: &Path, seconds: u8) -> io::Result<File> {
     let device = OpenOptions::new().write(true).open(path)?;
+    let outcome = set_time(&device, seconds);
+    if outcome.is_err() {
+        // Opening it has armed it, and nobody will pet it.
+        disarm(&device);
+    }
+    outcome.map(|()| device)
+}
+
+/// Stops the watchdog when its device is closed next, if the device can be stopped at all.
+pub(crate) fn disarm(mut device: &File) {
+    let _armed = device.write_all(b"V");
+}
+
+fn set_time(device: &File, seconds: u8) -> io::Result<()> {
     let mut granted = nix::libc::c_int::from(seconds);
     // SAFETY: the request takes a pointer to an int, which `granted` is; it outlives the call,
     // and the descriptor is open. A device that does not know the request returns an error.
@@ -31,5 +45,5 @@ pub(crate) fn open(path: &Path, seconds: u8) -> io::Result<File> {
             "watchdog grants {granted} s, {seconds} s are needed"
         )));
     }
-    Ok(device)
+    Ok(())
 }
