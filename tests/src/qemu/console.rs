@@ -17,6 +17,8 @@ use anyhow::{Context, Result};
 
 use crate::wait::{now, wait_until};
 
+/// End of the shell's prompt for root.
+const PROMPT: &str = "# ";
 /// Pause between two tries to find a shell at the console.
 const SHELL_INTERVAL: Duration = Duration::from_secs(2);
 /// A marker is printed this often: one of them is whole even if the kernel talks in between.
@@ -54,6 +56,8 @@ struct State {
     /// Where a piece began in the text, and when it came.
     pieces: Vec<(usize, Instant)>,
     client: Option<UnixStream>,
+    /// Where the text of the boot that goes on begins.
+    boot: usize,
 }
 
 impl Console {
@@ -73,7 +77,11 @@ impl Console {
                 if of_thread.stop.load(Ordering::SeqCst) {
                     return;
                 }
-                of_thread.lock().client = client.try_clone().ok();
+                {
+                    let mut state = of_thread.lock();
+                    state.client = client.try_clone().ok();
+                    state.boot = state.text.len();
+                }
                 of_thread.capture(client, &mut file);
                 of_thread.lock().client = None;
             }
@@ -148,7 +156,10 @@ impl Console {
             if seen.contains(&wanted) {
                 return Ok(None);
             }
-            if tried.is_none_or(|tried| tried.elapsed() > SHELL_INTERVAL) {
+            // A serial port that is typed at before its driver is there may stay deaf for good.
+            let boot = self.shared.lock().boot;
+            let prompt = self.text_from(boot).contains(PROMPT);
+            if prompt && tried.is_none_or(|tried| tried.elapsed() > SHELL_INTERVAL) {
                 tried = Some(now());
                 self.type_text(&format!("\necho BRAMBLE''-SHELL-{id}\n"))?;
             }
@@ -322,10 +333,13 @@ mod tests {
         let stream = UnixStream::connect(folder.join("socket")).unwrap();
         let [input, output] =
             [0, 1].map(|_| std::os::fd::OwnedFd::from(stream.try_clone().unwrap()));
+        let terminal = stream.try_clone().unwrap();
         let mut shell = Command::new("sh")
+            .arg("-i")
+            .env("PS1", "board:~# ")
             .stdin(Stdio::from(input))
             .stdout(Stdio::from(output))
-            .stderr(Stdio::null())
+            .stderr(Stdio::from(std::os::fd::OwnedFd::from(terminal)))
             .spawn()
             .unwrap();
         drop(stream);
