@@ -68,7 +68,9 @@ cross:
 
 images:
 	@tests/install.sh images
+	cargo build --release --package bramble-master
 	cargo images build --profile card
+	@echo "write a card with it: target/release/bramble flash"
 
 clean:
 	cargo clean

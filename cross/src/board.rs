@@ -29,6 +29,9 @@ pub enum Tried {
     Emulated,
     /// Its binaries have been built and run under `qemu-user`; the card has never been in one.
     Built,
+    /// As built, but it cannot start from the card: Debian 13's kernel has no driver for its card
+    /// reader and its network.
+    NoKernel,
 }
 
 /// Modules of the rows below that not every kernel has: older ones lack the drivers of the newest
@@ -113,7 +116,7 @@ pub const BOARDS: [Board; 7] = [
     pi("pi-zero-2w", "Raspberry Pi Zero 2 W", "bcm2837-rpi-zero-2-w.dtb", Tried::Built),
     pi("pi-3", "Raspberry Pi 3 B and B+", "bcm2837-rpi-3-b-plus.dtb", Tried::Built),
     pi("pi-4", "Raspberry Pi 4 B", "bcm2711-rpi-4-b.dtb", Tried::Built),
-    pi("pi-5", "Raspberry Pi 5", "bcm2712-rpi-5-b.dtb", Tried::Built),
+    pi("pi-5", "Raspberry Pi 5", "bcm2712-rpi-5-b.dtb", Tried::NoKernel),
     arm64("arm64", "any other 64-bit ARM board", None, &[], &[], Tried::Built),
     arm64("qemu-virt", "QEMU `virt`", None, VIRT_EARLY, VIRT, Tried::Emulated),
     pi("qemu-raspi3b", "QEMU `raspi3b`", "bcm2837-rpi-3-b.dtb", Tried::Emulated),

@@ -101,7 +101,8 @@ impl NodeLink {
         heartbeats: Arc<Heartbeats>,
         facts: ClusterFacts,
     ) -> Self {
-        let registration = Registration::new(objects.clone(), facts.cluster_range);
+        let registration =
+            Registration::new(objects.clone(), facts.cluster_range, facts.master_address);
         Self {
             identity,
             tokens,

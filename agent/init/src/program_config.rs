@@ -32,11 +32,6 @@ pub(crate) fn agent(settings: &CardSettings, address: Option<Ipv4Addr>, watchdog
     let own = address.filter(|_| settings.role == Role::Master);
     let server = own
         .map_or_else(|| settings.server.clone(), |address| format!("{address}:{}", port(settings)));
-    let mut labels = settings.labels.clone();
-    if settings.role == Role::Master {
-        // What kubectl prints as the node's role.
-        labels.insert("node-role.kubernetes.io/master".to_owned(), String::new());
-    }
     let file = AgentFile {
         node: &settings.node,
         server,
@@ -50,7 +45,7 @@ pub(crate) fn agent(settings: &CardSettings, address: Option<Ipv4Addr>, watchdog
         watchdog: watchdog.then_some(WATCHDOG),
         boot_report: BOOT_REPORT,
         plain_http_registries: &settings.plain_http_registries,
-        labels: &labels,
+        labels: &settings.labels,
     };
     toml::to_string(&file).unwrap_or_default()
 }
@@ -111,12 +106,7 @@ mod tests {
     fn a_masters_own_agent_talks_to_its_own_address() {
         let address = Ipv4Addr::new(10, 0, 0, 1);
         let text = agent(&settings("master"), Some(address), false);
-        for line in [
-            "server = \"10.0.0.1:7443\"",
-            "address = \"10.0.0.1\"",
-            "set-clock = false",
-            "\"node-role.kubernetes.io/master\" = \"\"",
-        ] {
+        for line in ["server = \"10.0.0.1:7443\"", "address = \"10.0.0.1\"", "set-clock = false"] {
             assert!(text.contains(line), "{text}");
         }
         let text = server(&settings("master"), address);

@@ -17,8 +17,12 @@ use super::{
 /// Version of the Kubernetes API that is served; part of `kubeletVersion`.
 const KUBERNETES_VERSION: &str = "v1.36.2";
 
+/// The role that kubectl prints for the node that runs on the master's own board.
+const MASTER_ROLE_LABEL: &str = "node-role.kubernetes.io/master";
+
 /// Labels and annotations that the master gives a node, as a merge patch of `metadata`.
-pub(super) fn metadata(node: &str, id: u16, hello: &Hello) -> Value {
+/// `on_master` says that the node's link comes from the master's own board.
+pub(super) fn metadata(node: &str, id: u16, hello: &Hello, on_master: bool) -> Value {
     let facts = &hello.facts;
     let mut labels: serde_json::Map<String, Value> = facts
         .labels
@@ -32,6 +36,9 @@ pub(super) fn metadata(node: &str, id: u16, hello: &Hello) -> Value {
     label("kubernetes.io/hostname", node);
     label("kubernetes.io/arch", &facts.architecture);
     label("kubernetes.io/os", "linux");
+    if on_master {
+        label(MASTER_ROLE_LABEL, "");
+    }
     let fence = match facts.fence {
         FenceKind::Soft => "soft",
         FenceKind::Watchdog => "watchdog",
@@ -255,7 +262,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_node_cannot_give_itself_labels_that_others_trust() {
-        let metadata = metadata("pi-1", 3, &hello());
+        let metadata = metadata("pi-1", 3, &hello(), false);
         let labels = metadata["labels"].as_object().unwrap();
         let names: Vec<&str> = labels.keys().map(String::as_str).collect();
         assert_eq!(
@@ -269,6 +276,15 @@ pub(super) mod tests {
             ]
         );
         assert_eq!(metadata["annotations"]["bramble.io/node-id"], "3");
+    }
+
+    #[test]
+    fn the_masters_own_node_has_its_role_and_no_other() {
+        let role = |on_master| {
+            metadata("pi-1", 3, &hello(), on_master)["labels"].get(MASTER_ROLE_LABEL).is_some()
+        };
+        assert!(role(true));
+        assert!(!role(false));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::objects::{ListOptions, Objects, Part, WriteOptions};
 pub(super) struct Registration {
     objects: Objects,
     cluster_range: Ipv4Range,
+    master_address: Ipv4Addr,
     dealing: Mutex<()>,
 }
 
@@ -57,8 +58,12 @@ pub(super) enum RegisterError {
 
 impl Registration {
     /// Registers nodes in `objects`, with pod ranges out of `cluster_range`.
-    pub(super) fn new(objects: Objects, cluster_range: Ipv4Range) -> Self {
-        Self { objects, cluster_range, dealing: Mutex::default() }
+    pub(super) fn new(
+        objects: Objects,
+        cluster_range: Ipv4Range,
+        master_address: Ipv4Addr,
+    ) -> Self {
+        Self { objects, cluster_range, master_address, dealing: Mutex::default() }
     }
 
     /// Creates or updates the Node object of a board that said hello from `peer`.
@@ -87,7 +92,9 @@ impl Registration {
             Some(dealt) => dealt,
             None => self.deal(nodes).await?,
         };
-        let metadata = node_status::metadata(node, id.0, hello);
+        // Nobody else can hold a connection from this address.
+        let on_master = peer == IpAddr::V4(self.master_address);
+        let metadata = node_status::metadata(node, id.0, hello, on_master);
         let range_text = format!("{}/{}", pod_range.network, pod_range.prefix_len);
         if present.is_none() {
             let mut metadata = metadata.clone();

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cgroup::Cgroup;
 use crate::kubectl::Kubectl;
 use crate::lan::Lan;
-use crate::programs::{binary_folder, output, text_of};
+use crate::programs::{binary_folder, installed, output, run, text_of};
 use crate::qemu::console::Answer;
 use crate::qemu::machine::{BoardSpec, EmulatedBoard};
 use crate::qemu::model::Model;
@@ -86,19 +86,43 @@ impl QemuCluster {
         Ok(cluster)
     }
 
-    /// Flashes a card with the real command, and returns its file.
+    /// Flashes the first card of a board, and returns its file.
     fn flash_card(&self, name: &str, image: &Path) -> Result<PathBuf> {
         let card = self.folder.join(format!("{name}.card"));
         let role = if name == MASTER { "master" } else { "agent" };
+        self.run_flash(&["--node", name, "--role", role], image, &card)?;
+        Ok(card)
+    }
+
+    /// Flashes a new card for a board without power, as if the old one were lost, and puts it in.
+    ///
+    /// # Errors
+    /// There is no such board, or flashing fails.
+    pub fn replace_card(&self, name: &str, image: &Path) -> Result<()> {
+        let board = self.board(name)?;
+        let card = self.folder.join(format!("{name}.card-new"));
+        self.run_flash(&["--replace", name], image, &card)?;
+        fs::rename(&card, &board.spec().card)?;
+        board.disk().exchange(&board.spec().card)
+    }
+
+    /// Flashes a card with the real command. A key that may log in is on it if this machine can
+    /// make one.
+    fn run_flash(&self, who: &[&str], image: &Path, card: &Path) -> Result<()> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let [image, output, config, kubeconfig] =
-            [image, &card, &self.folder.join("config"), &self.kubeconfig_folder()].map(text);
-        let args = [
-            "flash",
-            "--node",
-            name,
-            "--role",
-            role,
+            [image, card, &self.folder.join("config"), &self.kubeconfig_folder()].map(text);
+        let public_key = text(&self.ssh_key().with_extension("pub"));
+        let mut args = vec!["flash"];
+        args.extend(who);
+        if installed("ssh-keygen") {
+            if !Path::new(&public_key).exists() {
+                let key = text(&self.ssh_key());
+                run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", &key])?;
+            }
+            args.extend(["--ssh-key", &public_key]);
+        }
+        args.extend([
             "--image",
             &image,
             "--output",
@@ -112,9 +136,26 @@ impl QemuCluster {
             "--plain-http-registry",
             REGISTRY_NAME,
             "--yes",
-        ];
-        self.bramble_here(&args)?;
-        Ok(card)
+        ]);
+        self.bramble_here(&args).map(drop)
+    }
+
+    fn ssh_key(&self) -> PathBuf {
+        self.folder.join("ssh-key")
+    }
+
+    /// Runs a command on a board, logged in with the key on its card.
+    ///
+    /// # Errors
+    /// The login or the command fails.
+    pub fn ssh(&self, name: &str, command: &str) -> Result<String> {
+        let key = self.ssh_key().to_string_lossy().into_owned();
+        let target = format!("root@{}", self.address(name)?);
+        // The board made its host key just now: nobody knows it.
+        let no_check = "StrictHostKeyChecking=no";
+        let hosts = format!("UserKnownHostsFile={key}.hosts");
+        let options = ["-i", &key, "-o", no_check, "-o", &hosts, "-o", "BatchMode=yes"];
+        run("ssh", &[&options[..], &["-o", "ConnectTimeout=20", &target, command]].concat())
     }
 
     /// Runs `bramble` on this machine.
@@ -183,6 +224,14 @@ impl QemuCluster {
     /// # Errors
     /// There is no kubectl, or no kubeconfig.
     pub fn kubectl(&self) -> Result<Kubectl> {
+        Kubectl::find(&self.kubeconfig()?)
+    }
+
+    /// The administrator's kubeconfig, with an address instead of a name.
+    ///
+    /// # Errors
+    /// The flasher wrote none.
+    pub fn kubeconfig(&self) -> Result<PathBuf> {
         let path = self.folder.join("kubeconfig");
         if !path.exists() {
             let text = fs::read_to_string(self.written_kubeconfig()?)?;
@@ -190,7 +239,7 @@ impl QemuCluster {
             let replaced = text.replace(&format!("{MASTER}.local"), &address);
             fs::write(&path, replaced)?;
         }
-        Kubectl::find(&path)
+        Ok(path)
     }
 
     /// The kubeconfig that the flasher wrote.

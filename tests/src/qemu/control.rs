@@ -37,11 +37,11 @@ impl Control {
     pub fn execute(&self, command: &str, arguments: Value) -> Result<()> {
         let id = {
             let mut state = self.lock();
-            state.next_id += 1;
             let id = state.next_id;
             let mut client = state.client.as_ref().context("the board has no power")?;
             let message = json!({ "execute": command, "arguments": arguments, "id": id });
             writeln!(client, "{message}")?;
+            state.next_id += 1;
             id
         };
         let mut answer = Value::Null;
@@ -65,7 +65,12 @@ impl Control {
         let Ok(mut writer) = client.try_clone() else { return };
         // Commands are refused until this one has been said.
         let _ = writeln!(writer, r#"{{"execute":"qmp_capabilities"}}"#);
-        self.lock().client = Some(writer);
+        {
+            let mut state = self.lock();
+            state.client = Some(writer);
+            // Of the start before, which nobody waits for any more.
+            state.answers.clear();
+        }
         for line in BufReader::new(client).lines().map_while(Result::ok) {
             let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
             if let Some(name) = message.get("event").and_then(Value::as_str) {
@@ -74,9 +79,8 @@ impl Control {
                 self.lock().answers.insert(id, message);
             }
         }
-        let mut state = self.lock();
-        state.client = None;
-        state.answers.clear();
+        // What it has answered before its end counts.
+        self.lock().client = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -108,9 +112,9 @@ mod tests {
             say(r#"{"return": {}}"#);
             lines.next().unwrap().unwrap();
             say(r#"{"event": "WATCHDOG", "data": {"action": "reset"}}"#);
-            say(r#"{"return": {}, "id": 1}"#);
+            say(r#"{"return": {}, "id": 0}"#);
             lines.next().unwrap().unwrap();
-            say(r#"{"error": {"desc": "no such device"}, "id": 2}"#);
+            say(r#"{"error": {"desc": "no such device"}, "id": 1}"#);
         });
         wait_until("the connection", PATIENCE, || {
             Ok(control.lock().client.is_none().then(|| "none".to_owned()))

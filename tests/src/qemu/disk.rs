@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::qemu::seed::Seed;
 use crate::qemu::write_log::{SECTOR_LEN, WriteLog};
@@ -137,6 +137,20 @@ impl Disk {
             state.file.write_all_at(old, sector * SECTOR_LEN as u64)?;
         }
         Ok((lost.len(), unflushed))
+    }
+
+    /// Takes the card out and puts another one of the same size in.
+    ///
+    /// # Errors
+    /// It has power, the file cannot be opened, or has another size.
+    pub fn exchange(&self, path: &Path) -> Result<()> {
+        let fresh = Self::open(path)?;
+        ensure!(fresh.len == self.len, "`{}` has {} bytes", path.display(), fresh.len);
+        let mut state = self.always();
+        ensure!(!state.powered, "the card has power");
+        std::mem::swap(&mut *state, &mut *fresh.always());
+        state.powered = false;
+        Ok(())
     }
 
     /// Gives it power.

@@ -76,10 +76,11 @@ impl Server {
         let of_thread = Arc::clone(&shared);
         let thread = thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                // In this order: whoever stops the server either finds the client, or is found.
+                of_thread.set_client(client.try_clone().ok());
                 if of_thread.stop.load(Ordering::SeqCst) {
                     return;
                 }
-                of_thread.set_client(client.try_clone().ok());
                 // A client that goes, or talks nonsense, is replaced by the next.
                 let _ = serve(&disk, client);
                 of_thread.set_client(None);
@@ -250,9 +251,18 @@ mod tests {
     const LEN: u64 = 1 << 20;
 
     struct Served {
-        folder: PathBuf,
         disk: Disk,
+        // Before its folder: it ends by a connection to its own socket.
         _server: Server,
+        folder: Folder,
+    }
+
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 
     impl Served {
@@ -265,13 +275,7 @@ mod tests {
             let disk = Disk::open(&card).unwrap();
             let server = Server::start(disk.clone(), &folder.join("nbd")).unwrap();
             let client = UnixStream::connect(folder.join("nbd")).unwrap();
-            (Self { folder, disk, _server: server }, client)
-        }
-    }
-
-    impl Drop for Served {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.folder);
+            (Self { disk, _server: server, folder: Folder(folder) }, client)
         }
     }
 
@@ -358,7 +362,7 @@ mod tests {
         client.write_all(&[7; 28]).unwrap();
         assert_eq!(client.read(&mut [0]).unwrap_or_default(), 0);
 
-        let mut next = UnixStream::connect(served.folder.join("nbd")).unwrap();
+        let mut next = UnixStream::connect(served.folder.0.join("nbd")).unwrap();
         greet(&mut next);
         ask(&mut next, OPTION_GO, &[0; 6]);
         assert_eq!(option_reply(&mut next).0, REPLY_INFO);
