@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::bench::rows::{Figure, ROWS};
+use crate::bench::rows::{EMULATED, Figure, ROWS};
 use crate::programs::run;
 
 /// Lines of the file between which the program writes.
@@ -84,9 +84,8 @@ fn updated(text: &str, figures: &[Figure], machine: &str, date: &str) -> Option<
     let mut rows = BTreeMap::new();
     if old.lines().any(|line| line == machine) {
         for line in old.lines() {
-            let number = line.strip_prefix("| ").and_then(|line| line.split(' ').next());
-            if let Some(number) = number.and_then(|word| word.parse::<u8>().ok()) {
-                rows.insert(number, format!("{line}\n"));
+            if let Some(key) = key(line) {
+                rows.insert(key, format!("{line}\n"));
             }
         }
     }
@@ -95,7 +94,17 @@ fn updated(text: &str, figures: &[Figure], machine: &str, date: &str) -> Option<
     Some(format!("{before}{BEGIN}\n{machine}\n\n{HEAD}{rows}{END}{after}"))
 }
 
-fn lines(figures: &[Figure], date: &str) -> BTreeMap<u8, String> {
+/// Number of a line's row, and whether it comes from emulated boards: one row has both.
+type Key = (u8, bool);
+
+fn key(line: &str) -> Option<Key> {
+    let mut cells = line.split('|').map(str::trim).skip(1);
+    let number = cells.next()?.parse().ok()?;
+    // No cell has a bar in it.
+    Some((number, cells.nth(3)? == EMULATED))
+}
+
+fn lines(figures: &[Figure], date: &str) -> BTreeMap<Key, String> {
     figures
         .iter()
         .filter_map(|figure| {
@@ -108,7 +117,7 @@ fn lines(figures: &[Figure], date: &str) -> BTreeMap<u8, String> {
                 row.reach,
                 figure.place.word()
             );
-            Some((row.number, line))
+            Some((key(&line)?, line))
         })
         .collect()
 }
@@ -131,6 +140,17 @@ mod tests {
         assert!(second.contains("old one") && second.contains("new two"), "{second}");
         assert!(!second.contains("old two"), "{second}");
         assert!(second.starts_with("before\n") && second.ends_with("\nafter\n"), "{second}");
+    }
+
+    #[test]
+    fn row_of_namespaces_and_of_emulated_boards_stand_beside_each_other() {
+        let empty = format!("{BEGIN}\n{END}");
+        let here = updated(&empty, &[figure(17, "fast")], "a PC", "2026-01-01").unwrap();
+        let emulated = Figure::new(17, Place::Emulated, Ok("slow".to_owned()));
+        let both = updated(&here, &[emulated], "a PC", "2026-01-02").unwrap();
+        assert!(both.contains("fast") && both.contains("slow"), "{both}");
+        let again = updated(&both, &[figure(17, "faster")], "a PC", "2026-01-03").unwrap();
+        assert!(!again.contains("fast |") && again.contains("slow"), "{again}");
     }
 
     #[test]

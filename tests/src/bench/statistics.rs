@@ -56,14 +56,15 @@ impl Samples {
     }
 }
 
-/// `1.23 ms` below ten, `12.3 ms` below a hundred, else `123 ms`.
+/// `1.23 ms` below ten, `12.3 ms` below a hundred, `123 ms` below ten seconds, else `12.3 s`.
 #[must_use]
 pub fn milliseconds(time: Duration) -> String {
     let value = time.as_secs_f64() * 1000.0;
     match value {
         value if value < 10.0 => format!("{value:.2} ms"),
         value if value < 100.0 => format!("{value:.1} ms"),
-        value => format!("{value:.0} ms"),
+        value if value < 10_000.0 => format!("{value:.0} ms"),
+        value => format!("{:.1} s", value / 1000.0),
     }
 }
 
@@ -149,6 +150,8 @@ mod tests {
         assert_eq!(thousands(1_234_567.4), "1,234,567");
         assert_eq!(thousands(999.0), "999");
         assert_eq!(milliseconds(Duration::from_micros(1_230)), "1.23 ms");
+        assert_eq!(milliseconds(Duration::from_millis(9_999)), "9999 ms");
+        assert_eq!(milliseconds(Duration::from_millis(12_340)), "12.3 s");
         assert_eq!(bytes(1_500.0), "1.50 KB");
         assert_eq!(median_rate(&[3.0, 1.0, 2.0]), "2/s (1 to 3, n=3)");
     }

@@ -332,7 +332,7 @@ impl QemuCluster {
         for board in &mut self.boards {
             board.cut_power(&mut Seed::new(0))?;
         }
-        let text = crate::programs::run("ps", &["-eo", "args"]).unwrap_or_default();
+        let text = run("ps", &["-eo", "args"]).unwrap_or_default();
         let folder = self.folder.to_string_lossy().into_owned();
         let left = text.lines().filter(|line| line.contains("qemu") && line.contains(&folder));
         ensure!(left.count() == 0, "an emulator runs on");

@@ -38,6 +38,33 @@ struct State {
     unreadable: Vec<Range<u64>>,
     wear: Wear,
     powered: bool,
+    planned: Option<PlannedCut>,
+    /// What the last cut has lost, of how much.
+    lost: (usize, usize),
+}
+
+/// A cut of the power that a write triggers.
+#[derive(Debug)]
+struct PlannedCut {
+    sectors_left: u64,
+    seed: Seed,
+}
+
+impl State {
+    fn cut(&mut self, seed: &mut Seed) -> io::Result<()> {
+        if !self.powered {
+            return Ok(());
+        }
+        self.powered = false;
+        self.planned = None;
+        let unflushed = self.log.unflushed();
+        let lost = self.log.cut(seed);
+        self.lost = (lost.len(), unflushed);
+        for (sector, old) in &lost {
+            self.file.write_all_at(old, sector * SECTOR_LEN as u64)?;
+        }
+        Ok(())
+    }
 }
 
 impl Disk {
@@ -58,6 +85,8 @@ impl Disk {
             unreadable: Vec::new(),
             wear: Wear::default(),
             powered: true,
+            planned: None,
+            lost: (0, 0),
         };
         Ok(Self { state: Arc::new(Mutex::new(state)), len })
     }
@@ -105,6 +134,15 @@ impl Disk {
         state.file.write_all_at(data, at)?;
         state.unreadable = without(&state.unreadable, &(at..end));
         state.wear.bytes += data.len() as u64;
+        if let Some(mut planned) = state.planned.take() {
+            let sectors = last - first;
+            if planned.sectors_left <= sectors {
+                state.cut(&mut planned.seed)?;
+                return Err(no_power());
+            }
+            planned.sectors_left -= sectors;
+            state.planned = Some(planned);
+        }
         if forced {
             state.log.force(first, last - first);
             state.wear.flushes += 1;
@@ -124,19 +162,30 @@ impl Disk {
     }
 
     /// Takes its power away: a random part of what was not flushed is lost, and everything
-    /// fails until [`Disk::power_on`]. Returns the number of sectors lost and of those unflushed.
+    /// fails until [`Disk::power_on`]. Returns the number of sectors lost and of those unflushed;
+    /// those of the planned cut if that came before.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn cut(&self, seed: &mut Seed) -> io::Result<(usize, usize)> {
         let mut state = self.always();
-        state.powered = false;
-        let unflushed = state.log.unflushed();
-        let lost = state.log.cut(seed);
-        for (sector, old) in &lost {
-            state.file.write_all_at(old, sector * SECTOR_LEN as u64)?;
-        }
-        Ok((lost.len(), unflushed))
+        state.cut(seed)?;
+        Ok(state.lost)
+    }
+
+    /// Has the power go in the middle of a write: of the one that these many more bytes lead to.
+    pub fn plan_cut(&self, bytes: u64, seed: &mut Seed) {
+        let planned = PlannedCut {
+            sectors_left: bytes / SECTOR_LEN as u64,
+            seed: Seed::new(seed.next_number()),
+        };
+        self.always().planned = Some(planned);
+    }
+
+    /// Whether it has power.
+    #[must_use]
+    pub fn powered(&self) -> bool {
+        self.always().powered
     }
 
     /// Takes the card out and puts another one of the same size in.
@@ -198,12 +247,16 @@ impl Disk {
 
     fn lock(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.always();
-        if state.powered { Ok(state) } else { Err(io::Error::from_raw_os_error(nix::libc::EIO)) }
+        if state.powered { Ok(state) } else { Err(no_power()) }
     }
 
     fn always(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn no_power() -> io::Error {
+    io::Error::from_raw_os_error(nix::libc::EIO)
 }
 
 /// Ranges without a hole.
@@ -324,6 +377,46 @@ mod tests {
             torn += usize::from(lost > 0 && lost < unflushed);
         }
         assert!(torn > 10, "only {torn} of 40 writes were torn");
+    }
+
+    #[test]
+    fn planned_cut_comes_in_the_middle_of_a_write() {
+        let card = Card::new("planned");
+        let disk = &card.0;
+        let mut torn = 0;
+        for round in 0..40 {
+            disk.power_on();
+            disk.write(&[b'o'; 8192], 0, true).unwrap();
+            disk.plan_cut(4096 + 1024, &mut Seed::new(round));
+            disk.write(&[b'n'; 4096], 0, true).unwrap();
+            assert!(disk.powered());
+            assert!(disk.write(&[b'n'; 4096], 4096, true).is_err());
+            assert!(!disk.powered());
+            let (lost, unflushed) = disk.cut(&mut Seed::new(0)).unwrap();
+            assert_eq!(unflushed, 8);
+            disk.power_on();
+            assert_eq!(bytes(disk, 0, 4096), [b'n'; 4096]);
+            let after = bytes(disk, 4096, 4096);
+            assert_eq!(after.iter().filter(|byte| **byte == b'o').count(), lost * SECTOR_LEN);
+            torn += usize::from(lost > 0 && lost < unflushed);
+        }
+        assert!(torn > 10, "only {torn} of 40 writes were torn");
+    }
+
+    #[test]
+    fn card_is_exchanged_without_power_only() {
+        let (card, other) = (Card::new("taken-out"), Card::new("put-in"));
+        other.0.write(b"other", 0, false).unwrap();
+        assert!(card.0.exchange(&other.1).is_err());
+        card.0.write(&[b'n'; 512], 0, false).unwrap();
+        card.0.cut(&mut Seed::new(1)).unwrap();
+        card.0.exchange(&other.1).unwrap();
+        assert!(card.0.read(&mut [0], 0).is_err());
+        card.0.power_on();
+        assert_eq!(bytes(&card.0, 0, 5), b"other");
+        std::fs::write(&other.1, "short").unwrap();
+        card.0.cut(&mut Seed::new(1)).unwrap();
+        assert!(card.0.exchange(&other.1).is_err());
     }
 
     #[test]

@@ -49,6 +49,23 @@ pub fn binaries(root: &Path) -> Result<Built> {
     build(board, Toolchain::find(board, true)?, "release", root)
 }
 
+/// A static busybox for the boards' processor, from the packages that images are made of.
+///
+/// # Errors
+/// No image was built here.
+pub fn board_busybox(root: &Path) -> Result<PathBuf> {
+    let folder = root.join("target/images/packages/unpacked");
+    let found = fs::read_dir(&folder).into_iter().flatten().flatten().find_map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = name.starts_with("busybox-static_") && name.ends_with("_arm64");
+        let program = entry.path().join("usr/bin/busybox");
+        (ours && program.is_file()).then_some(program)
+    });
+    found.with_context(|| {
+        format!("no busybox for boards in `{}`: run `cargo images build` once", folder.display())
+    })
+}
+
 /// What an altered image has that the original has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {

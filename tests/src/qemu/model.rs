@@ -63,12 +63,14 @@ impl Model {
     pub fn arguments(self, card: &str, mac: &str, processors: u8) -> Vec<String> {
         let memory = self.memory_mb();
         let text = match self {
+            // Boards have no clock: this one's begins in 1970.
             Self::Virt => format!(
                 "-M virt -cpu cortex-a72 -smp {processors} -m {memory} \
                  -drive file={card},format=raw,if=none,id=card,cache=writeback \
                  -device virtio-blk-pci,drive=card \
                  -device virtio-net-pci,netdev=lan,mac={mac},romfile= \
-                 -device virtio-rng-pci -device i6300esb -serial chardev:console"
+                 -device virtio-rng-pci -device i6300esb \
+                 -rtc base=1970-01-01T00:00:00 -serial chardev:console"
             ),
             // The emulated SD controller has no command to flush: every write is followed by
             // one, or a cut would lose what the guest may rely on.

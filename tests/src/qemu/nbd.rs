@@ -159,6 +159,11 @@ fn serve(disk: &Disk, mut client: UnixStream) -> io::Result<()> {
             COMMAND_DISCONNECT => return Ok(()),
             _ => Err(io::Error::from_raw_os_error(nix::libc::EINVAL)),
         };
+        if !disk.powered() {
+            // No answer, as from a card without power: an error would still be acted upon.
+            while client.read(&mut [0; 4096])? > 0 {}
+            return Ok(());
+        }
         let error = done.as_ref().err().map_or(0, protocol_error);
         let mut reply = Vec::with_capacity(16 + data.len());
         reply.extend(REPLY_MAGIC.to_be_bytes());
@@ -253,7 +258,7 @@ mod tests {
     struct Served {
         disk: Disk,
         // Before its folder: it ends by a connection to its own socket.
-        _server: Server,
+        server: Server,
         folder: Folder,
     }
 
@@ -275,7 +280,7 @@ mod tests {
             let disk = Disk::open(&card).unwrap();
             let server = Server::start(disk.clone(), &folder.join("nbd")).unwrap();
             let client = UnixStream::connect(folder.join("nbd")).unwrap();
-            (Self { disk, _server: server, folder: Folder(folder) }, client)
+            (Self { disk, server, folder: Folder(folder) }, client)
         }
     }
 
@@ -349,7 +354,11 @@ mod tests {
         }
         served.disk.cut(&mut Seed::new(1)).unwrap();
         request(&mut client, 0, COMMAND_READ, 512, 512);
-        assert_eq!(error(&mut client), 5);
+        client.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        let answer = client.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(answer, Err(io::ErrorKind::WouldBlock));
+        served.server.disconnect();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! A log, kept outside of the cluster, of what pods say about themselves; and a judge of it.
 //!
-//! A pod sends lines `IDENTITY SEQUENCE`, counted up from its start, to a port of this machine.
-//! A pod of a StatefulSet must never run on two boards at once; only somebody outside can tell.
+//! A pod sends lines `IDENTITY SEQUENCE`, counted up from its start, to a TCP port of this machine,
+//! each in a connection of its own: a line counts from when its connection came, so that words
+//! which the network held back are not taken for late ones. A pod of a StatefulSet must never run on two boards at once; only somebody outside can tell.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -12,15 +14,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::wait::now;
+use crate::wait::{now, pause};
 
-/// Longest line that is taken.
-const LINE_LEN_MAX: usize = 256;
+/// Most that is taken of one connection.
+const LINE_LEN_MAX: u64 = 256;
+/// Longest wait for the words of a connection.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often connections are looked for.
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// One line of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// When it came.
+    /// When its connection came.
     pub time: Instant,
     /// Board that it came from.
     pub board: IpAddr,
@@ -56,13 +62,13 @@ impl PodLog {
     /// # Errors
     /// The port is in use.
     pub fn listen(address: SocketAddr) -> Result<Self> {
-        let socket =
-            UdpSocket::bind(address).with_context(|| format!("could not listen at {address}"))?;
-        let address = socket.local_addr()?;
-        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+        let listener =
+            TcpListener::bind(address).with_context(|| format!("could not listen at {address}"))?;
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
         let (stop, lines) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let (stopped, log) = (Arc::clone(&stop), Arc::clone(&lines));
-        let thread = thread::spawn(move || record(&socket, &stopped, &log));
+        let thread = thread::spawn(move || record(&listener, &stopped, &log));
         Ok(Self { address, stop, lines, thread: Some(thread) })
     }
 
@@ -75,7 +81,17 @@ impl PodLog {
     /// Everything heard so far, in the order of its coming.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        lines.sort_by_key(|line| line.time);
+        lines
+    }
+
+    /// Lines of this pod that came after `since`.
+    #[must_use]
+    pub fn heard_from(&self, identity: &str, since: Instant) -> Vec<Line> {
+        let mut lines = self.lines();
+        lines.retain(|line| line.identity == identity && line.time > since);
+        lines
     }
 }
 
@@ -88,15 +104,31 @@ impl Drop for PodLog {
     }
 }
 
-fn record(socket: &UdpSocket, stop: &AtomicBool, log: &Mutex<Vec<Line>>) {
-    let mut buffer = [0; LINE_LEN_MAX];
+fn record(listener: &TcpListener, stop: &AtomicBool, log: &Arc<Mutex<Vec<Line>>>) {
     while !stop.load(Ordering::SeqCst) {
-        let Ok((len, from)) = socket.recv_from(&mut buffer) else { continue };
-        let time = now();
-        let text = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default()).into_owned();
-        let heard = text.lines().filter_map(|line| parse(line, time, from.ip()));
-        log.lock().unwrap_or_else(PoisonError::into_inner).extend(heard);
+        let Ok((client, from)) = listener.accept() else {
+            pause(INTERVAL);
+            continue;
+        };
+        let (time, log) = (now(), Arc::clone(log));
+        // One that is silent must not hold up the others. It ends by its timeout.
+        thread::spawn(move || {
+            let text = read(client);
+            let heard = text.lines().filter_map(|line| parse(line, time, from.ip()));
+            log.lock().unwrap_or_else(PoisonError::into_inner).extend(heard);
+        });
     }
+}
+
+/// All that a client says, until it ends or falls silent.
+fn read(client: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let ready =
+        client.set_nonblocking(false).and_then(|()| client.set_read_timeout(Some(READ_TIMEOUT)));
+    if ready.is_ok() {
+        let _ = client.take(LINE_LEN_MAX).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn parse(line: &str, time: Instant, board: IpAddr) -> Option<Line> {
@@ -154,6 +186,8 @@ fn runs(lines: &[Line]) -> BTreeMap<&str, Vec<Run>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// Lines `(milliseconds, board, identity, sequence)`.
@@ -212,9 +246,9 @@ mod tests {
     #[test]
     fn lines_are_heard_and_nonsense_is_not() {
         let log = PodLog::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         for text in ["web-0 1\n", "nonsense", "web-0 x", "web-0 2\nweb-1 7\n"] {
-            socket.send_to(text.as_bytes(), log.address()).unwrap();
+            let mut client = TcpStream::connect(log.address()).unwrap();
+            client.write_all(text.as_bytes()).unwrap();
         }
         crate::wait::wait_until("three lines", Duration::from_secs(5), || {
             let lines = log.lines();
@@ -224,5 +258,7 @@ mod tests {
         let heard: Vec<_> =
             log.lines().into_iter().map(|line| (line.identity, line.sequence)).collect();
         assert_eq!(heard, [("web-0".into(), 1), ("web-0".into(), 2), ("web-1".into(), 7)]);
+        let start = log.lines()[0].time;
+        assert_eq!(log.heard_from("web-0", start).len(), 1);
     }
 }

@@ -1,0 +1,189 @@
+//! A board gets a new system: a good one stays, a bad one does not.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+#![allow(clippy::print_stdout, reason = "helpers of tests, too, print what was measured")]
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use bramble_card::layout::{SLOT_LEN, Slot};
+use bramble_tests::programs::{binary_folder, installed, output};
+use bramble_tests::qemu::cluster::{MASTER, QemuCluster};
+use bramble_tests::qemu::image::{Change, NO_NETWORK};
+use bramble_tests::qemu::machine::{EmulatedBoard, PowerEvent};
+use bramble_tests::qemu::model::Model;
+use bramble_tests::qemu::seed::Seed;
+use bramble_tests::qemu::{PROGRAM, faults, image, network};
+use bramble_tests::wait::now;
+use bramble_tests::{skip_unless, state};
+
+/// Emulated boards on a busy machine take their time.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The board that is upgraded.
+const BOARD: &str = "pi-2";
+
+#[test]
+fn new_system_is_kept_if_it_works_and_rolled_back_if_not() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    skip_unless!(installed(PROGRAM), "qemu-system-aarch64 is not installed");
+    skip_unless!(network::installed(), "dnsmasq is not installed");
+    skip_unless!(Path::new("/dev/net/tun").exists(), "this kernel has no tun device");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let original = image::card_image(root).unwrap();
+    let mut cluster = QemuCluster::flash(42, &original, &[Model::Virt, Model::Virt]).unwrap();
+    cluster.power_on().unwrap();
+    cluster.wait_until_ready(2, PATIENCE).unwrap();
+    person_logs_in(&cluster);
+
+    junk_is_refused_before_anything_is_written(&cluster);
+    full_card_gets_a_message(&mut cluster);
+
+    let good = altered(&cluster, &original, &[Change::Version("9.9.1")]);
+    let (status, text) = upgrade(&cluster, &good);
+    assert_eq!(status, Some(0), "{text}");
+    assert_eq!(starts(cluster.board(BOARD).unwrap()), ["a", "b on trial"]);
+    assert_eq!(slot_and_version(&cluster), "b 9.9.1 kept");
+    let board = cluster.board_mut(BOARD).unwrap();
+    board.cut_power(&mut Seed::new(1)).unwrap();
+    let mark = board.console().mark();
+    board.power_on().unwrap();
+    board.console().wait_for("Ready after", mark, PATIENCE).unwrap();
+    assert_eq!(starts(board), ["a", "b on trial", "b"]);
+    cluster.wait_until_ready(2, PATIENCE).unwrap();
+
+    // The other slot now has the older system, which is replaced by one that cannot start.
+    let bad = altered(&cluster, &original, &[Change::Version("9.9.2"), Change::HalfOfTheSystem]);
+    let (status, text) = upgrade(&cluster, &bad);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("runs its old system again"), "{text}");
+    let all = ["a", "b on trial", "b", "a on trial", "b"];
+    assert_eq!(starts(cluster.board(BOARD).unwrap()), all);
+    let row = slot_and_version(&cluster);
+    assert!(row.starts_with("b 9.9.1 rolled back"), "{row}");
+
+    if std::env::var("BRAMBLE_QEMU").is_ok_and(|which| which == "all") {
+        let changes = [Change::Version("9.9.3"), Change::CommandLine(NO_NETWORK)];
+        let (status, text) = upgrade(&cluster, &altered(&cluster, &original, &changes));
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains("not Ready within 120 s"), "{text}");
+        let events = starts(cluster.board(BOARD).unwrap());
+        assert_eq!(events.last_chunk(), Some(&["a on trial".to_owned(), "b".to_owned()]));
+        let row = slot_and_version(&cluster);
+        assert!(row.starts_with("b 9.9.1 rolled back"), "{row}");
+    }
+    println!("{}", cluster.bramble("node list").unwrap().text);
+    cluster.stop_and_check().unwrap();
+}
+
+/// A person's first look: SSH with the flashed key, and `bramble` there without a word more.
+fn person_logs_in(cluster: &QemuCluster) {
+    if !(installed("ssh") && installed("ssh-keygen")) {
+        println!("left out: there is no ssh here");
+        return;
+    }
+    let table = cluster.ssh(MASTER, "bramble get nodes").unwrap();
+    assert!(table.contains(BOARD), "{table}");
+    let name = cluster.ssh(BOARD, "hostname").unwrap();
+    assert_eq!(name.trim(), BOARD);
+}
+
+fn junk_is_refused_before_anything_is_written(cluster: &QemuCluster) {
+    let before = slot_b(cluster.board(BOARD).unwrap());
+    for (junk, why) in [
+        (vec![b'j'; 3 << 20], "no image of a bramble card"),
+        (b"\x1f\x8b junk that says to be compressed".repeat(5000), "damaged"),
+        (b"x".to_vec(), "ends after 1 of"),
+    ] {
+        let path = cluster.folder().join("junk");
+        std::fs::write(&path, junk).unwrap();
+        let (status, text) = upgrade(cluster, &path);
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains(why), "no `{why}` in {text}");
+    }
+    let board = cluster.board(BOARD).unwrap();
+    assert!(slot_b(board) == before, "the other slot was written");
+    assert_eq!(starts(board), ["a"]);
+}
+
+/// A pod for which there is no room says so, and runs once there is.
+fn full_card_gets_a_message(cluster: &mut QemuCluster) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let Ok(busybox) = image::board_busybox(root) else {
+        println!("left out: there is no busybox for boards here");
+        return;
+    };
+    let kubectl = cluster.kubectl().unwrap();
+    let layout = cluster.folder().join("hello");
+    bramble_tests::image::write_hello(&layout, &busybox, "arm64").unwrap();
+    cluster.registry().push(&layout, "hello:1").unwrap();
+    let console = cluster.board(BOARD).unwrap().console();
+    console.wait_for_shell(PATIENCE).unwrap();
+    println!("full card: {}", faults::fill_card(console).unwrap());
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: hello}}\nspec:\n  nodeName: {BOARD}\n  \
+         containers: [{{name: a, image: \"{}/hello:1\"}}]\n",
+        network::REGISTRY_NAME
+    );
+    kubectl.apply(&pod).unwrap();
+    cluster
+        .wait_until("the pod says why it does not run", PATIENCE, || {
+            let text = kubectl.run(&["get", "pod", "hello", "-o", "json"])?.to_lowercase();
+            Ok((!text.contains("no space") && !text.contains("full")).then_some(text))
+        })
+        .unwrap();
+    println!("{}", kubectl.run(&["get", "pods,events"]).unwrap());
+    assert!(state::nodes_ready(&kubectl, 2).unwrap().is_none());
+    faults::empty_card(console).unwrap();
+    cluster
+        .wait_until("the pod runs", PATIENCE, || state::pod_phase(&kubectl, "hello", "Running"))
+        .unwrap();
+    kubectl.run(&["delete", "pod", "hello", "--grace-period=0", "--force"]).unwrap();
+}
+
+fn altered(cluster: &QemuCluster, image: &Path, changes: &[Change<'_>]) -> std::path::PathBuf {
+    let path = cluster.folder().join("altered.img.gz");
+    image::altered(image, &path, changes).unwrap();
+    path
+}
+
+/// Upgrades the board from this machine. Returns the exit code and all that was said.
+fn upgrade(cluster: &QemuCluster, image: &Path) -> (Option<i32>, String) {
+    let start = now();
+    let mut command = Command::new(binary_folder().unwrap().join("bramble"));
+    command.args(["node", "upgrade", BOARD, "--image"]).arg(image);
+    command.arg("--kubeconfig").arg(cluster.kubeconfig().unwrap());
+    let output = output(&mut command).unwrap();
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text: String = text.concat();
+    println!("{text}{:?} after {:.1} s", output.status.code(), start.elapsed().as_secs_f64());
+    (output.status.code(), text)
+}
+
+/// Slot, version and upgrade of the board, as `bramble node list` tells.
+fn slot_and_version(cluster: &QemuCluster) -> String {
+    let table = cluster.bramble("node list").unwrap().text;
+    let row = table.lines().find(|line| line.starts_with(BOARD)).unwrap_or_default();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    words.get(2..).unwrap_or_default().join(" ").split(" watchdog").next().unwrap().to_owned()
+}
+
+/// What the firmware has started so far.
+fn starts(board: &EmulatedBoard) -> Vec<String> {
+    let started = |event| match event {
+        PowerEvent::Started { slot, trial: false } => Some(slot),
+        PowerEvent::Started { slot, trial: true } => Some(format!("{slot} on trial")),
+        PowerEvent::Reset { .. } | PowerEvent::Off | PowerEvent::Failed { .. } => None,
+    };
+    board.events().into_iter().filter_map(|(_, event)| started(event)).collect()
+}
+
+fn slot_b(board: &EmulatedBoard) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(SLOT_LEN).unwrap()];
+    let mut card = board.disk().reader();
+    card.seek(SeekFrom::Start(Slot::B.start())).unwrap();
+    card.read_exact(&mut bytes).unwrap();
+    bytes
+}
