@@ -29,8 +29,12 @@ pub enum Hang {
 pub fn hang(console: &Console, hang: Hang) -> Result<()> {
     match hang {
         Hang::Stop => {
-            let stopped = console.run_ok(STOP, PATIENCE)?;
-            anyhow::ensure!(stopped.lines().count() >= 2, "fence or agent not found: {stopped}");
+            let mark = console.mark();
+            console.type_text(STOP)?;
+            // Not the end of the command: the watchdog may be quicker than a busy board's console.
+            for stopped in ["bramble-agent fence", "bramble-agent agent"] {
+                console.wait_for(stopped, mark, PATIENCE)?;
+            }
             Ok(())
         }
         Hang::Spin => {
@@ -43,8 +47,13 @@ pub fn hang(console: &Console, hang: Hang) -> Result<()> {
     }
 }
 
-/// Stops fence and agent by the words of their command lines, and prints them.
-const STOP: &str = r#"for p in /proc/[0-9]*; do c=$(tr '\0' ' ' < $p/cmdline 2>/dev/null); case "$c" in *bramble-agent\ fence*|*bramble-agent\ agent*|*bramble-agent\ run*) kill -STOP ${p#/proc/} && echo "$c";; esac; done"#;
+/// Stops fence and agent, found by the words of their command lines, after printing these.
+const STOP: &str = concat!(
+    r#"k=; for p in /proc/[0-9]*; do c=$(tr '\0' ' ' < $p/cmdline 2>/dev/null); case "$c" in "#,
+    r#"*bramble-agent\ fence*|*bramble-agent\ agent*|*bramble-agent\ run*) "#,
+    r#"k="$k ${p#/proc/}"; echo "$c";; esac; done; kill -STOP $k"#,
+    "\n"
+);
 
 /// Takes away the twentieth of each second that the kernel keeps for others: since Linux 6.12 by a
 /// server of each processor, before by a limit for all.
