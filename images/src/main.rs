@@ -1,9 +1,12 @@
-//! `cargo images`: makes and describes the images of cards.
+//! `cargo images`: makes and describes the images of cards, and flashes them.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a build tool speaks to people")]
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use anyhow::{Context, Result, ensure};
 use bramble_cross::board;
@@ -16,7 +19,7 @@ use clap::{Parser, Subcommand};
 /// What an image may weigh, packed, in bytes.
 const TARGET_LEN: u64 = 64_000_000;
 
-/// Makes and describes the images of cards.
+/// Makes and describes the images of cards, and flashes them.
 #[derive(Debug, Parser)]
 #[command(name = "cargo images", bin_name = "cargo images")]
 #[command(after_help = "Examples:\n  cargo images build --profile card\n  \
@@ -51,6 +54,13 @@ enum Command {
         /// The image, or the device of a card.
         file: PathBuf,
     },
+    /// Write a card: `bramble flash` of this clone, built if need be.
+    #[command(disable_help_flag = true)]
+    Flash {
+        /// What `bramble flash` takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -81,6 +91,13 @@ fn main() -> Result<()> {
             );
         }
         Command::Inspect { file } => print!("{}", describe(&file)?),
+        Command::Flash { args } => {
+            let mut bramble = process::Command::new("cargo");
+            bramble.args(["run", "--quiet", "--release", "--package", "bramble-master", "--"]);
+            // Returns only if cargo cannot be started.
+            let error = bramble.arg("flash").args(args).exec();
+            return Err(error).context("could not run `cargo`");
+        }
     }
     Ok(())
 }
