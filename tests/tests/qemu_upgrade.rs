@@ -150,8 +150,25 @@ fn altered(cluster: &QemuCluster, image: &Path, changes: &[Change<'_>]) -> std::
     path
 }
 
+/// Tries of an upgrade: on a busy machine a board may stand still for so long that it and the
+/// master dial anew, which breaks the upgrade off before anything is changed.
+const UPGRADE_TRIES: u32 = 3;
+/// What the command says then.
+const BROKEN_OFF: &str = "the node's connection has ended";
+
 /// Upgrades the board from this machine. Returns the exit code and all that was said.
 fn upgrade(cluster: &QemuCluster, image: &Path) -> (Option<i32>, String) {
+    let mut told = (None, String::new());
+    for _ in 0..UPGRADE_TRIES {
+        told = try_upgrade(cluster, image);
+        if !told.1.contains(BROKEN_OFF) {
+            break;
+        }
+    }
+    told
+}
+
+fn try_upgrade(cluster: &QemuCluster, image: &Path) -> (Option<i32>, String) {
     let start = now();
     let mut command = Command::new(binary_folder().unwrap().join("bramble"));
     command.args(["node", "upgrade", BOARD, "--image"]).arg(image);
