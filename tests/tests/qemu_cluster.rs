@@ -221,6 +221,13 @@ fn cable_is_pulled_and_plugged(story: &mut Story) {
 /// Scenario 5: the master's board loses power while it is written to. Everything that it had
 /// acknowledged is there when it is back, and the agents' pods have not noticed.
 fn master_loses_power_and_forgets_nothing(story: &mut Story) {
+    story
+        .cluster
+        .wait_until("only pods that stay", PATIENCE, || {
+            let pods = story.containers("app=web").len();
+            Ok((pods != 3).then(|| format!("{pods} pods")))
+        })
+        .unwrap();
     let before = story.containers("app=web");
     let writer = Writer::start(story.kubectl.clone(), story.cluster.folder());
     story
