@@ -16,8 +16,21 @@ pub mod model;
 pub mod nbd;
 pub mod network;
 pub mod pod_log;
+pub mod requirements;
 pub mod seed;
+pub mod socket_server;
+pub mod upgrade;
 pub mod write_log;
+
+use std::time::Duration;
 
 /// Program of Debian's package qemu-system-arm.
 pub const PROGRAM: &str = "qemu-system-aarch64";
+/// Bound of waiting for a board: emulated boards on a busy machine take their time.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// `BRAMBLE_QEMU=all`: what takes many minutes is wanted, too.
+#[must_use]
+pub fn all_wanted() -> bool {
+    std::env::var("BRAMBLE_QEMU").is_ok_and(|which| which == "all")
+}

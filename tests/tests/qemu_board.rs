@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
 
-use std::path::Path;
 use std::process::Command;
 
 use bramble_cross::build::size_mb;
 use bramble_tests::programs::{installed, output};
-use bramble_tests::qemu::image::binaries;
+use bramble_tests::qemu::image::{binaries, sources};
 use bramble_tests::skip_unless;
 
 /// Program of Debian's package qemu-user-static.
@@ -16,7 +15,7 @@ const USER_EMULATOR: &str = "qemu-aarch64-static";
 #[test]
 fn binaries_for_boards_run_on_the_boards_processor() {
     skip_unless!(installed(USER_EMULATOR), "qemu-aarch64-static is not installed");
-    let built = binaries(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()).unwrap();
+    let built = binaries(sources().unwrap()).unwrap();
     let (master, agent) = (built.master.to_string_lossy(), built.agent.to_string_lossy());
     for (program, args, wanted) in [
         (&agent, &["--help"][..], "self-check"),

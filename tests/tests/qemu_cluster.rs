@@ -12,10 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bramble_tests::image::write_hello;
 use bramble_tests::kubectl::Kubectl;
 use bramble_tests::probe::ask;
-use bramble_tests::programs::installed;
 use bramble_tests::qemu::cluster::{MASTER, QemuCluster};
 use bramble_tests::qemu::faults::{Hang, hang};
 use bramble_tests::qemu::lag::HostLag;
@@ -23,13 +21,11 @@ use bramble_tests::qemu::machine::PowerEvent;
 use bramble_tests::qemu::model::Model;
 use bramble_tests::qemu::pod_log::{PodLog, ran_twice};
 use bramble_tests::qemu::seed::Seed;
-use bramble_tests::qemu::{PROGRAM, image, network};
-use bramble_tests::skip_unless;
+use bramble_tests::qemu::{PATIENCE, image};
+use bramble_tests::skip_unless_boards_can_run;
 use bramble_tests::state::{condition, items, pods_ready, text};
 use bramble_tests::wait::now;
 
-/// Emulated boards on a busy machine take their time.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// A port of this machine at which pods report.
 const LOG_PORT: u16 = 7777;
 /// Port of the Service on every board.
@@ -41,12 +37,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[test]
 fn flashed_boards_live_through_accidents() {
-    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
-    skip_unless!(installed(PROGRAM), "qemu-system-aarch64 is not installed");
-    skip_unless!(network::installed(), "dnsmasq is not installed");
-    skip_unless!(installed("docker-registry"), "docker-registry is not installed");
-    skip_unless!(installed("skopeo"), "skopeo is not installed");
-    skip_unless!(Path::new("/dev/net/tun").exists(), "this kernel has no tun device");
+    skip_unless_boards_can_run!();
     let lag = HostLag::start();
     let mut story = blank_cards_become_a_ready_cluster();
     board_with_a_pod_loses_power(&mut story);
@@ -70,13 +61,12 @@ struct Story {
 
 /// Scenario 1: one master and three agents, from blank cards to four nodes that are Ready.
 fn blank_cards_become_a_ready_cluster() -> Story {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = image::sources().unwrap();
     let image = image::card_image(root).unwrap();
     let models = [Model::Virt, Model::Virt, Model::Virt, Model::Raspi3b];
     let mut cluster = QemuCluster::flash(41, &image, &models).unwrap();
     let busybox = image::board_busybox(root).unwrap();
-    let layout = write_hello(&cluster.folder().join("hello"), &busybox, "arm64").unwrap();
-    cluster.registry().push(&layout, "hello-arm64:1").unwrap();
+    cluster.push_hello(&busybox, "hello-arm64:1").unwrap();
     let log = SocketAddrV4::new(cluster.lan().host_address(), LOG_PORT);
     let log = PodLog::listen(log.into()).unwrap();
 

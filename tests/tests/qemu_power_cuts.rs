@@ -8,24 +8,22 @@
 #![allow(clippy::print_stdout, reason = "helpers of tests, too, print what was measured")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bramble_tests::kubectl::Kubectl;
-use bramble_tests::programs::{binary_folder, installed};
 use bramble_tests::qemu::cluster::QemuCluster;
 use bramble_tests::qemu::console::last_lines;
 use bramble_tests::qemu::image::Change;
 use bramble_tests::qemu::model::Model;
 use bramble_tests::qemu::network::REGISTRY_NAME;
 use bramble_tests::qemu::seed::Seed;
-use bramble_tests::qemu::{PROGRAM, image, network};
-use bramble_tests::skip_unless;
+use bramble_tests::qemu::{PATIENCE, all_wanted, image, upgrade};
+use bramble_tests::skip_unless_boards_can_run;
 use bramble_tests::state::{condition, pod_phase, text};
 use bramble_tests::wait::{now, pause, wait_until};
 
-/// Emulated boards on a busy machine take their time.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// The board whose power goes.
 const BOARD: &str = "pi-2";
 /// Bytes of the image that is pulled: enough for a pull to be met in the middle.
@@ -34,8 +32,6 @@ const PULLED_LEN: usize = 24 << 20;
 const PULL_WRITES: u64 = 52 << 20;
 /// Bytes that an upgrade writes: the slot, and the first boot of the new system.
 const UPGRADE_WRITES: u64 = 132 << 20;
-/// Most upgrades after a cut until one is done.
-const UPGRADE_TRIES: usize = 3;
 
 /// How often the power goes.
 struct Counts {
@@ -46,17 +42,13 @@ struct Counts {
 
 #[test]
 fn board_without_power_at_any_moment_comes_up_again() {
-    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
-    skip_unless!(installed(PROGRAM), "qemu-system-aarch64 is not installed");
-    skip_unless!(network::installed(), "dnsmasq is not installed");
-    skip_unless!(Path::new("/dev/net/tun").exists(), "this kernel has no tun device");
-    let all = std::env::var("BRAMBLE_QEMU").is_ok_and(|which| which == "all");
-    let counts = if all {
+    skip_unless_boards_can_run!();
+    let counts = if all_wanted() {
         Counts { first_boots: 12, pulls: 4, upgrades: 4 }
     } else {
         Counts { first_boots: 3, pulls: 1, upgrades: 1 }
     };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = image::sources().unwrap();
     let original = image::card_image(root).unwrap();
     let busybox = image::board_busybox(root).unwrap();
     let cluster = QemuCluster::flash(43, &original, &[Model::Virt, Model::Virt]).unwrap();
@@ -100,7 +92,7 @@ impl Story {
         self.cluster.board_mut(BOARD).unwrap().power_on().unwrap();
         self.wait_for_cut(|story| {
             let board = story.cluster.board(BOARD).unwrap();
-            board.console().text_from(mark).contains("Ready after")
+            board.console().ready(mark)
         });
         let seen = self.cluster.board(BOARD).unwrap().console().text_from(mark);
         let last = last_lines(&seen, 1);
@@ -116,13 +108,10 @@ impl Story {
         while program.len() < PULLED_LEN {
             program.extend(self.seed.next_number().to_le_bytes());
         }
-        let (file, layout) =
-            (self.cluster.folder().join("program"), self.cluster.folder().join("layout"));
+        let file = self.cluster.folder().join("program");
         std::fs::write(&file, program).unwrap();
-        let _ = std::fs::remove_dir_all(&layout);
-        bramble_tests::image::write_hello(&layout, &file, "arm64").unwrap();
         let name = format!("large-{number}");
-        self.cluster.registry().push(&layout, &format!("{name}:1")).unwrap();
+        self.cluster.push_hello(&file, &format!("{name}:1")).unwrap();
         let kubectl = self.kubectl();
         let pod = format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  nodeName: {BOARD}\n  \
@@ -146,27 +135,18 @@ impl Story {
     }
 
     fn upgrade_with_cut(&mut self) {
-        let image = self.cluster.folder().join("altered.img.gz");
-        image::altered(&self.original, &image, &[Change::Version("9.9.1")]).unwrap();
+        let changes = [Change::Version("9.9.1")];
+        let image = upgrade::altered_image(&self.cluster, &self.original, &changes).unwrap();
         let planned = self.plan_cut(UPGRADE_WRITES);
-        let mut upgrade = self.upgrade(&image);
-        self.wait_for_cut(|_| upgrade.try_wait().unwrap().is_some());
+        let mut command = upgrade::command(&self.cluster, BOARD, &image).unwrap();
+        let mut broken = command.stdin(Stdio::null()).spawn().unwrap();
+        self.wait_for_cut(|_| broken.try_wait().unwrap().is_some());
         let lost = self.cut();
         self.power_on_until_ready(&format!("a cut {planned} into an upgrade {lost}"));
-        // Whoever upgrades is told; the same command then does it. On a busy machine the link to
-        // the board may break once more, which is told as well and changes nothing.
-        println!("the upgrade ended with {:?}", ended(&mut upgrade));
-        let mut tries = 0..UPGRADE_TRIES;
-        let done = tries.find(|_| ended(&mut self.upgrade(&image)) == Some(0));
-        println!("the upgrade was done by try {done:?} after the cut");
-        assert!(done.is_some());
-    }
-
-    fn upgrade(&self, image: &Path) -> Child {
-        let mut command = Command::new(binary_folder().unwrap().join("bramble"));
-        command.args(["node", "upgrade", BOARD, "--image"]).arg(image);
-        command.arg("--kubeconfig").arg(self.cluster.kubeconfig().unwrap());
-        command.stdin(Stdio::null()).spawn().unwrap()
+        // Whoever upgrades is told; the same command then does it.
+        println!("the upgrade ended with {:?}", ended(&mut broken));
+        let again = upgrade::upgrade(&self.cluster, BOARD, &image).unwrap();
+        assert_eq!(again.status, Some(0), "{}", again.text);
     }
 
     /// Has the power go within this many bytes that are written from now on; says when.
@@ -206,12 +186,8 @@ impl Story {
         let board = self.cluster.board_mut(BOARD).unwrap();
         let mark = board.console().mark();
         board.power_on().unwrap();
-        self.cluster
-            .wait_until("the board comes up", PATIENCE, || {
-                let seen = self.cluster.board(BOARD)?.console().text_from(mark);
-                Ok((!seen.contains("Ready after")).then(|| format!("after {after}")))
-            })
-            .unwrap();
+        let up = board.console().wait_until_ready(mark, PATIENCE);
+        up.with_context(|| format!("after {after}")).unwrap();
         self.cluster
             .wait_until("the master calls it Ready", PATIENCE, || {
                 let node = kubectl.json(&["get", "node", BOARD])?;

@@ -5,43 +5,34 @@
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
 
 use bramble_card::layout::{SLOT_LEN, Slot};
-use bramble_tests::programs::{binary_folder, installed, output};
+use bramble_tests::programs::installed;
 use bramble_tests::qemu::cluster::{MASTER, QemuCluster};
 use bramble_tests::qemu::image::{Change, NO_NETWORK};
 use bramble_tests::qemu::machine::{EmulatedBoard, PowerEvent};
 use bramble_tests::qemu::model::Model;
 use bramble_tests::qemu::seed::Seed;
-use bramble_tests::qemu::{PROGRAM, faults, image, network};
-use bramble_tests::wait::now;
-use bramble_tests::{skip_unless, state};
+use bramble_tests::qemu::upgrade::{Ended, altered_image, upgrade};
+use bramble_tests::qemu::{PATIENCE, all_wanted, faults, image, network};
+use bramble_tests::{skip_unless_boards_can_run, state};
 
-/// Emulated boards on a busy machine take their time.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// The board that is upgraded.
 const BOARD: &str = "pi-2";
 
 #[test]
 fn new_system_is_kept_if_it_works_and_rolled_back_if_not() {
-    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
-    skip_unless!(installed(PROGRAM), "qemu-system-aarch64 is not installed");
-    skip_unless!(network::installed(), "dnsmasq is not installed");
-    skip_unless!(Path::new("/dev/net/tun").exists(), "this kernel has no tun device");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let original = image::card_image(root).unwrap();
+    skip_unless_boards_can_run!();
+    let original = image::card_image(image::sources().unwrap()).unwrap();
     let mut cluster = QemuCluster::flash(42, &original, &[Model::Virt, Model::Virt]).unwrap();
     cluster.power_on().unwrap();
     cluster.wait_until_ready(2, PATIENCE).unwrap();
     person_logs_in(&cluster);
 
     junk_is_refused_before_anything_is_written(&cluster);
-    full_card_gets_a_message(&mut cluster);
+    full_card_gets_a_message(&cluster);
 
-    let good = altered(&cluster, &original, &[Change::Version("9.9.1")]);
-    let (status, text) = upgrade(&cluster, &good);
+    let Ended { status, text } = upgrade_to(&cluster, &original, &[Change::Version("9.9.1")]);
     assert_eq!(status, Some(0), "{text}");
     assert_eq!(starts(cluster.board(BOARD).unwrap()), ["a", "b on trial"]);
     assert_eq!(slot_and_version(&cluster), "b 9.9.1 kept");
@@ -49,13 +40,13 @@ fn new_system_is_kept_if_it_works_and_rolled_back_if_not() {
     board.cut_power(&mut Seed::new(1)).unwrap();
     let mark = board.console().mark();
     board.power_on().unwrap();
-    board.console().wait_for("Ready after", mark, PATIENCE).unwrap();
+    board.console().wait_until_ready(mark, PATIENCE).unwrap();
     assert_eq!(starts(board), ["a", "b on trial", "b"]);
     cluster.wait_until_ready(2, PATIENCE).unwrap();
 
     // The other slot now has the older system, which is replaced by one that cannot start.
-    let bad = altered(&cluster, &original, &[Change::Version("9.9.2"), Change::HalfOfTheSystem]);
-    let (status, text) = upgrade(&cluster, &bad);
+    let bad = [Change::Version("9.9.2"), Change::HalfOfTheSystem];
+    let Ended { status, text } = upgrade_to(&cluster, &original, &bad);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("runs its old system again"), "{text}");
     let all = ["a", "b on trial", "b", "a on trial", "b"];
@@ -63,9 +54,9 @@ fn new_system_is_kept_if_it_works_and_rolled_back_if_not() {
     let row = slot_and_version(&cluster);
     assert!(row.starts_with("b 9.9.1 rolled back"), "{row}");
 
-    if std::env::var("BRAMBLE_QEMU").is_ok_and(|which| which == "all") {
+    if all_wanted() {
         let changes = [Change::Version("9.9.3"), Change::CommandLine(NO_NETWORK)];
-        let (status, text) = upgrade(&cluster, &altered(&cluster, &original, &changes));
+        let Ended { status, text } = upgrade_to(&cluster, &original, &changes);
         assert_eq!(status, Some(1), "{text}");
         assert!(text.contains("not Ready within 120 s"), "{text}");
         let events = starts(cluster.board(BOARD).unwrap());
@@ -100,7 +91,7 @@ fn junk_is_refused_before_anything_is_written(cluster: &QemuCluster) {
     ] {
         let path = cluster.folder().join("junk");
         std::fs::write(&path, junk).unwrap();
-        let (status, text) = upgrade(cluster, &path);
+        let Ended { status, text } = upgrade(cluster, BOARD, &path).unwrap();
         assert_eq!(status, Some(1), "{text}");
         assert!(text.contains(why), "no `{why}` in {text}");
     }
@@ -110,16 +101,13 @@ fn junk_is_refused_before_anything_is_written(cluster: &QemuCluster) {
 }
 
 /// A pod for which there is no room says so, and runs once there is.
-fn full_card_gets_a_message(cluster: &mut QemuCluster) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let Ok(busybox) = image::board_busybox(root) else {
+fn full_card_gets_a_message(cluster: &QemuCluster) {
+    let Ok(busybox) = image::board_busybox(image::sources().unwrap()) else {
         println!("left out: there is no busybox for boards here");
         return;
     };
     let kubectl = cluster.kubectl().unwrap();
-    let layout = cluster.folder().join("hello");
-    bramble_tests::image::write_hello(&layout, &busybox, "arm64").unwrap();
-    cluster.registry().push(&layout, "hello:1").unwrap();
+    cluster.push_hello(&busybox, "hello:1").unwrap();
     let console = cluster.board(BOARD).unwrap().console();
     console.wait_for_shell(PATIENCE).unwrap();
     println!("full card: {}", faults::fill_card(console).unwrap());
@@ -144,41 +132,10 @@ fn full_card_gets_a_message(cluster: &mut QemuCluster) {
     kubectl.run(&["delete", "pod", "hello", "--grace-period=0", "--force"]).unwrap();
 }
 
-fn altered(cluster: &QemuCluster, image: &Path, changes: &[Change<'_>]) -> std::path::PathBuf {
-    let path = cluster.folder().join("altered.img.gz");
-    image::altered(image, &path, changes).unwrap();
-    path
-}
-
-/// Tries of an upgrade: on a busy machine a board may stand still for so long that it and the
-/// master dial anew, which breaks the upgrade off before anything is changed.
-const UPGRADE_TRIES: u32 = 3;
-/// What the command says then.
-const BROKEN_OFF: &str = "the node's connection has ended";
-
-/// Upgrades the board from this machine. Returns the exit code and all that was said.
-fn upgrade(cluster: &QemuCluster, image: &Path) -> (Option<i32>, String) {
-    let mut told = (None, String::new());
-    for _ in 0..UPGRADE_TRIES {
-        told = try_upgrade(cluster, image);
-        if !told.1.contains(BROKEN_OFF) {
-            break;
-        }
-    }
-    told
-}
-
-fn try_upgrade(cluster: &QemuCluster, image: &Path) -> (Option<i32>, String) {
-    let start = now();
-    let mut command = Command::new(binary_folder().unwrap().join("bramble"));
-    command.args(["node", "upgrade", BOARD, "--image"]).arg(image);
-    command.arg("--kubeconfig").arg(cluster.kubeconfig().unwrap());
-    let output = output(&mut command).unwrap();
-    let text =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let text: String = text.concat();
-    println!("{text}{:?} after {:.1} s", output.status.code(), start.elapsed().as_secs_f64());
-    (output.status.code(), text)
+/// Upgrades the board with an altered image.
+fn upgrade_to(cluster: &QemuCluster, original: &Path, changes: &[Change<'_>]) -> Ended {
+    let image = altered_image(cluster, original, changes).unwrap();
+    upgrade(cluster, BOARD, &image).unwrap()
 }
 
 /// Slot, version and upgrade of the board, as `bramble node list` tells.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::cgroup::Cgroup;
+use crate::image::write_hello;
 use crate::kubectl::Kubectl;
 use crate::lan::Lan;
 use crate::programs::{binary_folder, installed, output, run, text_of};
@@ -299,6 +300,18 @@ impl QemuCluster {
     pub fn lose_packets(&mut self, name: &str, permille: u32) -> Result<()> {
         let port = self.board(name)?.spec().port.clone();
         self.network.lose_packets(&port, permille)
+    }
+
+    /// Pushes an image that has this program of the boards, a busybox, to the image registry.
+    /// `name` is as [`Registry::push`] takes it.
+    ///
+    /// # Errors
+    /// The program cannot be read, or the registry does not take the image.
+    pub fn push_hello(&self, program: &Path, name: &str) -> Result<()> {
+        let layout = self.folder.join("layout");
+        let _ = fs::remove_dir_all(&layout);
+        write_hello(&layout, program, "arm64")?;
+        self.registry.push(&layout, name)
     }
 
     /// The image registry.

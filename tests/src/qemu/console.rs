@@ -6,15 +6,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::qemu::socket_server::SocketServer;
 use crate::wait::{now, wait_until};
 
 /// End of the shell's prompt for root.
@@ -23,14 +22,15 @@ const PROMPT: &str = "# ";
 const SHELL_INTERVAL: Duration = Duration::from_secs(2);
 /// A marker is printed this often: one of them is whole even if the kernel talks in between.
 const MARKER_COPIES: usize = 3;
+/// What the first process says once the board's node is Ready.
+const READY: &str = "Ready after";
 
 /// A board's console. Ends when dropped.
 #[derive(Debug)]
 pub struct Console {
-    socket: PathBuf,
+    server: SocketServer,
     log: PathBuf,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    captured: Arc<Captured>,
     /// Number of the last command; makes its markers its own.
     commands: Mutex<u32>,
 }
@@ -45,18 +45,14 @@ pub struct Answer {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    stop: AtomicBool,
-    state: Mutex<State>,
-}
+struct Captured(Mutex<Text>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Text {
     text: Vec<u8>,
     /// Where a piece began in the text, and when it came.
     pieces: Vec<(usize, Instant)>,
-    client: Option<UnixStream>,
-    /// Where the text of the boot that goes on begins.
+    /// Where the text of the boot that goes on, or comes next, begins.
     boot: usize,
 }
 
@@ -66,33 +62,12 @@ impl Console {
     /// # Errors
     /// The socket or the file cannot be made.
     pub fn listen(socket: &Path, log: &Path) -> Result<Self> {
-        let _ = std::fs::remove_file(socket);
-        let listener = UnixListener::bind(socket)
-            .with_context(|| format!("could not make socket `{}`", socket.display()))?;
         let mut file = File::create(log)?;
-        let shared = Arc::new(Shared::default());
-        let of_thread = Arc::clone(&shared);
-        let thread = thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                if of_thread.stop.load(Ordering::SeqCst) {
-                    return;
-                }
-                {
-                    let mut state = of_thread.lock();
-                    state.client = client.try_clone().ok();
-                    state.boot = state.text.len();
-                }
-                of_thread.capture(client, &mut file);
-                of_thread.lock().client = None;
-            }
-        });
-        Ok(Self {
-            socket: socket.into(),
-            log: log.into(),
-            shared,
-            thread: Some(thread),
-            commands: Mutex::new(0),
-        })
+        let captured = Arc::new(Captured::default());
+        let of_server = Arc::clone(&captured);
+        let server =
+            SocketServer::start(socket, move |client| of_server.capture(client, &mut file))?;
+        Ok(Self { server, log: log.into(), captured, commands: Mutex::new(0) })
     }
 
     /// Everything that the board has written since it was made.
@@ -104,14 +79,14 @@ impl Console {
     /// What it has written from a mark on; see [`Console::mark`].
     #[must_use]
     pub fn text_from(&self, mark: usize) -> String {
-        let state = self.shared.lock();
+        let state = self.captured.lock();
         String::from_utf8_lossy(state.text.get(mark..).unwrap_or_default()).into_owned()
     }
 
     /// The end of what it has written so far.
     #[must_use]
     pub fn mark(&self) -> usize {
-        self.shared.lock().text.len()
+        self.captured.lock().text.len()
     }
 
     /// File with everything that it has written.
@@ -123,7 +98,7 @@ impl Console {
     /// When this text first came after a mark.
     #[must_use]
     pub fn seen_at(&self, text: &str, mark: usize) -> Option<Instant> {
-        let state = self.shared.lock();
+        let state = self.captured.lock();
         let after = state.text.get(mark..)?;
         let found = after.windows(text.len()).position(|part| part == text.as_bytes())?;
         let end = mark + found + text.len() - 1;
@@ -143,6 +118,20 @@ impl Console {
         .with_context(|| format!("whole console: {}", self.log.display()))
     }
 
+    /// `true` if the board has said after a mark that its node is Ready.
+    #[must_use]
+    pub fn ready(&self, mark: usize) -> bool {
+        self.text_from(mark).contains(READY)
+    }
+
+    /// Waits until the board says after a mark that its node is Ready.
+    ///
+    /// # Errors
+    /// It does not within `bound`.
+    pub fn wait_until_ready(&self, mark: usize, bound: Duration) -> Result<Duration> {
+        self.wait_for(READY, mark, bound)
+    }
+
     /// Waits until a shell answers.
     ///
     /// # Errors
@@ -157,7 +146,7 @@ impl Console {
                 return Ok(None);
             }
             // A serial port that is typed at before its driver is there may stay deaf for good.
-            let boot = self.shared.lock().boot;
+            let boot = self.captured.lock().boot;
             let prompt = self.text_from(boot).contains(PROMPT);
             if prompt && tried.is_none_or(|tried| tried.elapsed() > SHELL_INTERVAL) {
                 tried = Some(now());
@@ -206,8 +195,7 @@ impl Console {
     /// # Errors
     /// The board has no power.
     pub fn type_text(&self, text: &str) -> Result<()> {
-        let client = self.shared.lock().client.as_ref().map(UnixStream::try_clone).transpose()?;
-        let mut client = client.context("the board has no power")?;
+        let mut client = self.server.client()?.context("the board has no power")?;
         client.write_all(text.as_bytes()).context("could not type at the console")
     }
 
@@ -218,9 +206,9 @@ impl Console {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Captured {
+    fn lock(&self) -> MutexGuard<'_, Text> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn capture(&self, mut client: UnixStream, file: &mut File) {
@@ -233,21 +221,8 @@ impl Shared {
             state.text.extend(piece);
             state.pieces.push((start, now()));
         }
-    }
-}
-
-impl Drop for Console {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        if let Some(client) = &self.shared.lock().client {
-            let _ = client.shutdown(std::net::Shutdown::Both);
-        }
-        // Wakes the thread if it waits for a board.
-        let _ = UnixStream::connect(&self.socket);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        let _ = std::fs::remove_file(&self.socket);
+        let mut state = self.lock();
+        state.boot = state.text.len();
     }
 }
 

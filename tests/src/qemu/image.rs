@@ -19,6 +19,14 @@ use flate2::write::GzEncoder;
 /// Environment variable that names an image to use instead of building one.
 pub const VARIABLE: &str = "BRAMBLE_CARD_IMAGE";
 
+/// Folder of the sources.
+///
+/// # Errors
+/// They are in none.
+pub fn sources() -> Result<&'static Path> {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("this crate is in no folder")
+}
+
 /// The image in [`VARIABLE`], or one that is built now from the sources as they are, with the
 /// profile `release`; what is unchanged since the last time is not compiled again.
 ///

@@ -5,15 +5,13 @@
 //! Numbers are those of the protocol's description (`doc/proto.md` of the project nbd).
 
 use std::io::{self, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::qemu::disk::Disk;
+use crate::qemu::socket_server::SocketServer;
 use crate::qemu::write_log::SECTOR_LEN;
 
 const MAGIC: u64 = 0x4e42_444d_4147_4943;
@@ -51,17 +49,7 @@ const OPTION_LEN_MAX: u32 = 8 << 10;
 
 /// A running server. Ends when dropped.
 #[derive(Debug)]
-pub struct Server {
-    path: PathBuf,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    stop: AtomicBool,
-    client: Mutex<Option<UnixStream>>,
-}
+pub struct Server(SocketServer);
 
 impl Server {
     /// Serves a disk at this path.
@@ -69,60 +57,20 @@ impl Server {
     /// # Errors
     /// The socket cannot be made.
     pub fn start(disk: Disk, path: &Path) -> Result<Self> {
-        let _ = std::fs::remove_file(path);
-        let listener = UnixListener::bind(path)
-            .with_context(|| format!("could not make socket `{}`", path.display()))?;
-        let shared = Arc::new(Shared::default());
-        let of_thread = Arc::clone(&shared);
-        let thread = thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                // In this order: whoever stops the server either finds the client, or is found.
-                of_thread.set_client(client.try_clone().ok());
-                if of_thread.stop.load(Ordering::SeqCst) {
-                    return;
-                }
-                // A client that goes, or talks nonsense, is replaced by the next.
-                let _ = serve(&disk, client);
-                of_thread.set_client(None);
-            }
-        });
-        Ok(Self { path: path.into(), shared, thread: Some(thread) })
+        // A client that goes, or talks nonsense, is replaced by the next.
+        let serve_client = move |client| drop(serve(&disk, client));
+        SocketServer::start(path, serve_client).map(Self)
     }
 
     /// What QEMU's `file=` takes.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("nbd+unix:///?socket={}", self.path.display())
+        format!("nbd+unix:///?socket={}", self.0.path().display())
     }
 
     /// Ends the connection to the client that there is, if any.
     pub fn disconnect(&self) {
-        self.shared.disconnect();
-    }
-}
-
-impl Shared {
-    fn set_client(&self, client: Option<UnixStream>) {
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
-    }
-
-    fn disconnect(&self) {
-        if let Some(client) = &*self.client.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = client.shutdown(std::net::Shutdown::Both);
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.disconnect();
-        // Wakes the thread if it waits for a client.
-        let _ = UnixStream::connect(&self.path);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        let _ = std::fs::remove_file(&self.path);
+        self.0.disconnect();
     }
 }
 
@@ -250,6 +198,8 @@ fn read<const LEN: usize>(client: &mut UnixStream) -> io::Result<[u8; LEN]> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::qemu::seed::Seed;
 
