@@ -5,9 +5,9 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use bramble_runtime::whole_file;
+use bramble_shared::node_name::valid_node_name;
 use serde::{Deserialize, Serialize};
-
-use crate::durable;
 
 /// Where the administrator's configuration is.
 pub(crate) const SYSTEM_CONFIG: &str = "/etc/bramble/agent.toml";
@@ -178,15 +178,7 @@ impl Config {
 pub(crate) fn write_joined(data_dir: &Path, node: &str, server: &str) -> io::Result<()> {
     // Both were checked to hold nothing that needs escaping.
     let text = format!("node = \"{node}\"\nserver = \"{server}\"\n");
-    durable::write(&data_dir.join("agent.toml"), text.as_bytes(), 0o644)
-}
-
-/// Says whether a name may be a node's.
-pub(crate) fn valid_node_name(name: &str) -> bool {
-    (1..=bramble_shared::limits::NODE_NAME_LEN_MAX).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
+    whole_file::replace_durably(&data_dir.join("agent.toml"), text.as_bytes(), 0o644)
 }
 
 fn read(path: &Path, must_exist: bool) -> Result<File, LoadConfigError> {

@@ -16,16 +16,17 @@ use bramble_image::{Image, PullPolicy, PullSecrets, Reference};
 use bramble_network::NodeNetwork;
 use bramble_runtime::logs::LogOptions;
 use bramble_runtime::protocol::{CreateContainer, FailureReason, STDIO_BUDGET_DEFAULT};
+use bramble_runtime::whole_file;
 use bramble_shared::link::{self, Container, DataKey, DataKind, Pod};
 use tokio::sync::mpsc;
 
 use crate::cgroups;
 use crate::clock;
 use crate::container_id::ContainerId;
-use crate::durable;
 use crate::facts;
 use crate::node::Node;
 use crate::pod_manager::PodEvent;
+use crate::remove_folder::remove_folder;
 use crate::runtime_link::CallError;
 use crate::volumes;
 use container_spec::{Place, PrepareError};
@@ -406,7 +407,7 @@ impl Shared {
         let dir = self.container_dir(container, attempt);
         let done = tokio::task::spawn_blocking(move || {
             bramble_image::unmount_root(&dir).map_err(|error| error.to_string())?;
-            durable::remove_folder(&dir).map_err(|error| error.to_string())
+            remove_folder(&dir).map_err(|error| error.to_string())
         });
         if let Ok(Err(error)) = done.await {
             tracing::warn!(error, container, "a root file system could not be taken down");
@@ -483,7 +484,7 @@ impl Cleaner {
                 }
             }
             for folder in logs {
-                if let Err(error) = durable::remove_folder(&folder) {
+                if let Err(error) = remove_folder(&folder) {
                     errors.push(format!("could not remove `{}`: {error}", folder.display()));
                 }
             }
@@ -586,11 +587,11 @@ fn write_files(node: &Node, pod: &Pod, ip: Ipv4Addr, memory: &Path) -> std::io::
     let node_resolv_conf = facts::text("/etc/resolv.conf");
     let address = accepted.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |accepted| accepted.dns);
     let dns = Dns { address, domain, node_resolv_conf: &node_resolv_conf };
-    durable::write_volatile(&memory.join("hosts"), hosts.as_bytes(), 0o644)?;
+    whole_file::replace(&memory.join("hosts"), hosts.as_bytes(), 0o644)?;
     let resolv_conf = hosts::resolv_conf(pod, &dns);
-    durable::write_volatile(&memory.join("resolv.conf"), resolv_conf.as_bytes(), 0o644)?;
+    whole_file::replace(&memory.join("resolv.conf"), resolv_conf.as_bytes(), 0o644)?;
     let hostname = format!("{}\n", pod.hostname);
-    durable::write_volatile(&memory.join("hostname"), hostname.as_bytes(), 0o644)
+    whole_file::replace(&memory.join("hostname"), hostname.as_bytes(), 0o644)
 }
 
 fn find<'a>(pod: &'a Pod, container: &str) -> Option<&'a Container> {

@@ -71,7 +71,7 @@ pub(crate) fn gather(config: &Config, name: &str, address: Ipv4Addr) -> NodeFact
         pods_max: config.pods_max,
         fence: fence_kind(config),
         labels: config.labels.clone(),
-        boot: boot_report::read(config.boot_report.as_deref()).map(|boot| boot.report()),
+        boot: boot_report::for_master(config.boot_report.as_deref()),
     }
 }
 

@@ -4,9 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bramble_runtime::whole_file;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-
-use crate::durable;
 
 /// The node's identity in its cluster.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ impl Identity {
     pub(crate) fn load(dir: &Path) -> Result<Self, LoadIdentityError> {
         let read = |name| {
             let path = dir.join(name);
-            durable::read(&path)
+            whole_file::read(&path)
                 .map_err(|source| LoadIdentityError::File { path, source })?
                 .ok_or(LoadIdentityError::NotJoined)
         };
@@ -69,12 +68,12 @@ pub(crate) fn open_key(dir: &Path) -> Result<rcgen::KeyPair, LoadIdentityError> 
     let path = dir.join("key.der");
     let file = |source| LoadIdentityError::File { path: path.clone(), source };
     let damaged = |source| LoadIdentityError::Key { path: path.clone(), source };
-    if let Some(bytes) = durable::read(&path).map_err(file)? {
+    if let Some(bytes) = whole_file::read(&path).map_err(file)? {
         return rcgen::KeyPair::try_from(bytes).map_err(damaged);
     }
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(damaged)?;
     fs::create_dir_all(dir).map_err(file)?;
-    durable::write(&path, &key.serialize_der(), 0o600).map_err(file)?;
+    whole_file::replace_durably(&path, &key.serialize_der(), 0o600).map_err(file)?;
     Ok(key)
 }
 
@@ -84,8 +83,8 @@ pub(crate) fn open_key(dir: &Path) -> Result<rcgen::KeyPair, LoadIdentityError> 
 ///
 /// When the disk refuses.
 pub(crate) fn store(dir: &Path, certificate: &[u8], ca: &[u8]) -> io::Result<()> {
-    durable::write(&dir.join("ca.der"), ca, 0o644)?;
-    durable::write(&dir.join("node.der"), certificate, 0o644)
+    whole_file::replace_durably(&dir.join("ca.der"), ca, 0o644)?;
+    whole_file::replace_durably(&dir.join("node.der"), certificate, 0o644)
 }
 
 /// Count of agent starts on this board, one more with each call.
@@ -95,12 +94,12 @@ pub(crate) fn store(dir: &Path, certificate: &[u8], ca: &[u8]) -> io::Result<()>
 /// When the disk refuses.
 pub(crate) fn next_incarnation(data_dir: &Path) -> io::Result<u64> {
     let path = data_dir.join("incarnation");
-    let last = durable::read(&path)?
+    let last = whole_file::read(&path)?
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .and_then(|text| text.trim().parse::<u64>().ok())
         .unwrap_or(0);
     let next = last.saturating_add(1);
-    durable::write(&path, format!("{next}\n").as_bytes(), 0o644)?;
+    whole_file::replace_durably(&path, format!("{next}\n").as_bytes(), 0o644)?;
     Ok(next)
 }
 

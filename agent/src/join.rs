@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bramble_shared::frame::{FrameDecoder, encode};
 use bramble_shared::link::{JOIN_ALPN, JoinReply, JoinRequest};
+use bramble_shared::node_name::valid_node_name;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
 
-use crate::config::valid_node_name;
 use crate::identity::{self, LoadIdentityError};
 use crate::join_token::JoinToken;
 use crate::server_address::Finder;

@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use crate::cgroups;
 use crate::config::Config;
 use crate::control;
-use crate::durable;
 use crate::records;
+use crate::remove_folder::remove_folder;
 use crate::systemd;
 use crate::volumes;
 
@@ -58,7 +58,7 @@ pub(crate) async fn leave(config: &Config) -> Result<Vec<String>, LeaveError> {
             Ok(()) => done.push(format!("removed `{}`", folder.display())),
             Err(error) => errors.push(format!("`{}`: {error}", folder.display())),
         }
-        if let Err(error) = durable::remove_folder(folder) {
+        if let Err(error) = remove_folder(folder) {
             errors.push(format!("`{}`: {error}", folder.display()));
         }
     }

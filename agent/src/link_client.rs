@@ -202,7 +202,7 @@ async fn dial(node: &Node, introduction: &Introduction) -> Result<Dialled, Sessi
     // A lease may have changed since the last dial, and a trial may have been kept.
     let mut facts = introduction.facts.clone();
     facts.address = node.seen_at(node.finder.own_address(&socket));
-    facts.boot = boot_report::read(node.config.boot_report.as_deref()).map(|boot| boot.report());
+    facts.boot = boot_report::for_master(node.config.boot_report.as_deref());
     let told_boot = facts.boot.clone();
     let tls = TlsConnector::from(Arc::new(config))
         .connect(name, socket)
@@ -327,7 +327,7 @@ async fn tell_boot(
 ) -> Infallible {
     loop {
         tokio::time::sleep(BOOT_REPORT_INTERVAL).await;
-        let found = boot_report::read(node.config.boot_report.as_deref()).map(|it| it.report());
+        let found = boot_report::for_master(node.config.boot_report.as_deref());
         if found != told
             && let Some(report) = found.clone()
             && statuses.try_send(ToMaster::Boot(report)).is_ok()

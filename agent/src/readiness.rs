@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bramble_runtime::whole_file;
 use bramble_shared::ids::BootId;
 
-use crate::durable;
 use crate::progress::Progress;
 
 /// Name of the file in the run directory. It is there once this boot's node was accepted by the
@@ -27,7 +27,7 @@ pub(crate) async fn keep(path: PathBuf, boot: BootId, progress: Arc<Progress>) {
     while !progress.was_ready() {
         tokio::time::sleep(LOOK).await;
     }
-    match durable::write_volatile(&path, content.as_bytes(), 0o644) {
+    match whole_file::replace(&path, content.as_bytes(), 0o644) {
         Ok(()) => tracing::info!("the node is ready"),
         Err(error) => tracing::warn!(%error, path = %path.display(), "could not say so"),
     }

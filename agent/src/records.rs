@@ -5,9 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bramble_agent_core::pod_worker::PodRecord;
+use bramble_runtime::whole_file;
 use bramble_shared::link::Accepted;
-
-use crate::durable;
 
 /// First byte of a record; another one means another version, whose pods start afresh.
 const VERSION: u8 = 1;
@@ -19,7 +18,7 @@ const VERSION: u8 = 1;
 /// When the run directory is full.
 pub(crate) fn write(dir: &Path, record: &PodRecord) -> io::Result<()> {
     let bytes = postcard::to_extend(record, vec![VERSION]).map_err(io::Error::other)?;
-    durable::write_volatile(&path(dir, &record.pod.uid), &bytes, 0o600)
+    whole_file::replace(&path(dir, &record.pod.uid), &bytes, 0o600)
 }
 
 /// Removes a pod's record.
@@ -64,7 +63,7 @@ pub(crate) fn read_all(dir: &Path) -> Vec<PodRecord> {
 /// When the run directory is full.
 pub(crate) fn write_accepted(dir: &Path, accepted: &Accepted) -> io::Result<()> {
     let bytes = postcard::to_extend(accepted, vec![VERSION]).map_err(io::Error::other)?;
-    durable::write_volatile(&dir.join("accepted"), &bytes, 0o600)
+    whole_file::replace(&dir.join("accepted"), &bytes, 0o600)
 }
 
 /// What the master said last on this boot.

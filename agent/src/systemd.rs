@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use crate::durable;
+use bramble_runtime::whole_file;
 
 /// Where the unit is.
 pub(crate) const UNIT: &str = "/etc/systemd/system/bramble-agent.service";
@@ -40,7 +40,8 @@ pub(crate) fn present() -> bool {
 /// When the unit cannot be written or systemd refuses.
 pub(crate) fn install(program: &Path, arguments: &[String]) -> Result<(), ServiceError> {
     let text = unit(program, arguments);
-    durable::write(Path::new(UNIT), text.as_bytes(), 0o644).map_err(ServiceError::Unit)?;
+    whole_file::replace_durably(Path::new(UNIT), text.as_bytes(), 0o644)
+        .map_err(ServiceError::Unit)?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", "--now", "bramble-agent.service"])
 }

@@ -1,10 +1,10 @@
 //! Logs of the agent, and the only place where chains of causes are printed.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 
 use bramble_init::messages::MessageWriter;
+pub(crate) use bramble_runtime::error_chain::Chain;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::layer;
@@ -37,21 +37,5 @@ pub(crate) fn print_failure(error: &dyn Error) {
     #[expect(clippy::print_stderr, reason = "a failed command says so on standard error")]
     {
         eprintln!("error: {}", Chain(error));
-    }
-}
-
-/// An error with all its causes, on one line.
-#[derive(Debug)]
-pub(crate) struct Chain<'a>(pub(crate) &'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bramble_card::boot_report::BootReport;
 use bramble_card::layout::SLOT_LEN;
 use bramble_card::upgrade::{UpgradeRecord, UpgradeState};
+use bramble_runtime::whole_file;
 use bramble_shared::frame::{FrameDecoder, encode};
 use bramble_shared::link::{UpgradeData, UpgradeReply, UpgradeStage};
 use nix::sys::signal::{Signal, kill};
@@ -21,8 +23,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use crate::boot_report::{self, BootFile};
-use crate::durable;
+use crate::boot_report;
 use crate::node::Node;
 use crate::telemetry::Chain;
 use slot::{Target, WriteSlotError};
@@ -88,7 +89,7 @@ async fn send<W: AsyncWrite + Unpin>(stream: &mut W, reply: &UpgradeReply) -> st
 }
 
 /// Where an upgrade of this board goes.
-fn target(boot: Option<BootFile>) -> Result<(BootFile, Target), Refusal> {
+fn target(boot: Option<BootReport>) -> Result<(BootReport, Target), Refusal> {
     let boot = boot.ok_or_else(|| {
         (409, "the node does not run from a bramble card; only cards are upgraded".to_owned())
     })?;
@@ -109,10 +110,10 @@ fn target(boot: Option<BootFile>) -> Result<(BootFile, Target), Refusal> {
 }
 
 async fn take<S: AsyncRead + AsyncWrite + Unpin>(
-    boot: Option<BootFile>,
+    boot: Option<BootReport>,
     decoder: FrameDecoder,
     stream: &mut S,
-) -> Result<(BootFile, UpgradeRecord), Refusal> {
+) -> Result<(BootReport, UpgradeRecord), Refusal> {
     let (boot, target) = target(boot)?;
     tracing::info!(slot = %target.slot, device = %target.device.display(), "upgrade begins");
     let (reader, mut writer) = tokio::io::split(stream);
@@ -171,7 +172,8 @@ fn finish(
         state: UpgradeState::Written,
         reason: String::new(),
     };
-    durable::write(&target.record, record.text().as_bytes(), 0o644).map_err(record_failed)?;
+    whole_file::replace_durably(&target.record, record.text().as_bytes(), 0o644)
+        .map_err(record_failed)?;
     Ok(record)
 }
 
@@ -214,9 +216,9 @@ async fn feed<R: AsyncRead + Unpin>(
 }
 
 /// Asks the first process to restart into the slot that was written.
-fn ask_for_trial(report: Option<&Path>, boot: &BootFile) -> std::io::Result<()> {
+fn ask_for_trial(report: Option<&Path>, boot: &BootReport) -> std::io::Result<()> {
     let report = report.ok_or(std::io::ErrorKind::NotFound)?;
-    durable::write_volatile(&report.with_file_name(REBOOT_FILE), b"try", 0o644)?;
+    whole_file::replace(&report.with_file_name(REBOOT_FILE), b"try", 0o644)?;
     kill(Pid::from_raw(boot.init_pid), Signal::SIGTERM)?;
     Ok(())
 }

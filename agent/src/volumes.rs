@@ -14,7 +14,7 @@ use bramble_agent_core::volume::{self, FillVolumeError, VolumeFile};
 use bramble_shared::link::{Data, DataKey, DataKind, Mount, Pod, Volume, VolumeSource};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::durable;
+use crate::remove_folder::remove_folder;
 
 /// Room of a Secret's tmpfs: the largest Secret (1 MiB) twice, since an update needs both.
 const SECRET_BYTES: u64 = 4 << 20;
@@ -175,7 +175,7 @@ fn write_atomically(root: &Path, files: &[VolumeFile], pod: &Pod) -> io::Result<
         .unwrap_or(0);
     let name = format!("..{}", number.saturating_add(1));
     let fresh = root.join(&name);
-    durable::remove_folder(&fresh)?;
+    remove_folder(&fresh)?;
     fs::create_dir(&fresh)?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
     for file in files {
@@ -212,7 +212,7 @@ fn write_atomically(root: &Path, files: &[VolumeFile], pod: &Pod) -> io::Result<
         }
     }
     if let Some(old) = current {
-        durable::remove_folder(&root.join(old))?;
+        remove_folder(&root.join(old))?;
     }
     Ok(())
 }
@@ -345,7 +345,7 @@ pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     }
     // Nothing is removed through a mount that stayed: it may be a user's disk.
     if mounts_beneath(folder).is_empty()
-        && let Err(error) = durable::remove_folder(folder)
+        && let Err(error) = remove_folder(folder)
     {
         first.get_or_insert(error);
     }

@@ -7,10 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bramble_runtime::whole_file;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
-
-use crate::durable;
 
 /// Name of the file in the data directory: seconds since 1970, decimal.
 const FILE: &str = "last-time";
@@ -50,7 +49,7 @@ fn set(ms: u64) -> io::Result<()> {
 /// Writes the time down now and then, for ever.
 pub(crate) async fn keep(data_dir: PathBuf) {
     let path = data_dir.join(FILE);
-    let mut noted = durable::read(&path).ok().flatten().and_then(|bytes| parse(&bytes));
+    let mut noted = whole_file::read(&path).ok().flatten().and_then(|bytes| parse(&bytes));
     loop {
         // First waits: a clock that was not set yet is nothing to remember.
         tokio::time::sleep(LOOK).await;
@@ -67,7 +66,7 @@ pub(crate) fn note(data_dir: &Path) {
 }
 
 fn write(path: &Path, now_s: u64) -> bool {
-    let written = durable::write(path, format!("{now_s}\n").as_bytes(), 0o644);
+    let written = whole_file::replace_durably(path, format!("{now_s}\n").as_bytes(), 0o644);
     if let Err(error) = &written {
         tracing::warn!(%error, "the time could not be written down");
     }
@@ -102,7 +101,7 @@ mod tests {
     fn what_was_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         note(folder.path());
-        let bytes = durable::read(&folder.path().join(FILE)).unwrap().unwrap();
+        let bytes = whole_file::read(&folder.path().join(FILE)).unwrap().unwrap();
         let now_s = bramble_clock::time_of_day_ms() / 1000;
         assert!(parse(&bytes).unwrap().abs_diff(now_s) < 60);
     }

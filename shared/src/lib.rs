@@ -28,7 +28,9 @@ pub mod limits;
 #[cfg(feature = "alloc")]
 pub mod link;
 pub mod local_health;
+pub mod node_name;
 pub mod node_set;
 pub mod replay;
+pub mod round_trip;
 pub mod seal;
 pub mod wire;

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Which crates of ours a crate may depend on. Master and agent meet in `shared` only.
 const ARROWS: &[(&str, &[&str])] = &[
     ("bramble-shared", &[]),
-    ("bramble-card", &[]),
+    ("bramble-card", &["bramble-shared"]),
     ("bramble-clock", &[]),
     ("bramble-flash", &["bramble-card"]),
     ("bramble-store", &[]),

@@ -1,88 +1,59 @@
-//! What the agent tells the master of this boot.
+//! What the agent is told of this boot.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bramble_card::layout::Slot;
-use bramble_card::upgrade::{UpgradeRecord, UpgradeState};
-use serde::Serialize;
+use bramble_card::boot_report::BootReport;
+use bramble_card::upgrade::{self, UpgradeRecord, UpgradeState};
 
-/// Content of the report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct BootReport {
-    /// The slot that the board was started from.
-    slot: Slot,
-    /// Partition of the slot that an upgrade writes.
-    other_slot_device: PathBuf,
-    /// Version of the system in it.
-    version: String,
-    /// This boot tries a new system.
-    trial: bool,
-    /// How the last upgrade ended: `kept`, `rolled back: REASON` or empty.
-    upgrade: String,
+use crate::paths::DATA;
+use crate::second_stage::Board;
+use crate::trial::Trial;
+
+/// The report of this boot as it stands.
+pub(crate) fn report(board: &Board, trial: &Trial) -> BootReport {
+    BootReport {
+        slot: board.slot,
+        other_slot_device: board.other_slot_device.clone(),
+        version: board.version.clone(),
+        trial: trial.trying(),
+        upgrade: ending(trial.record()),
+        upgrade_record: Path::new(DATA).join(upgrade::FILE),
+        init_pid: nix::unistd::Pid::this().as_raw(),
+    }
 }
 
-impl BootReport {
-    /// Puts the report together. `version_file` is the text of the slot's version file.
-    pub(crate) fn new(
-        slot: Slot,
-        other_slot_device: &Path,
-        version_file: &str,
-        trial: bool,
-        record: Option<&UpgradeRecord>,
-    ) -> Self {
-        let upgrade = match record {
-            Some(UpgradeRecord { state: UpgradeState::Kept, .. }) => "kept".to_owned(),
-            Some(UpgradeRecord { state: UpgradeState::RolledBack, reason, .. }) => {
-                format!("rolled back: {reason}")
-            }
-            Some(UpgradeRecord { state: UpgradeState::Written | UpgradeState::Trying, .. })
-            | None => String::new(),
-        };
-        Self {
-            slot,
-            other_slot_device: other_slot_device.to_owned(),
-            version: version(version_file).to_owned(),
-            trial,
-            upgrade,
+/// How the last upgrade ended, in the report's words.
+fn ending(record: Option<&UpgradeRecord>) -> String {
+    match record {
+        Some(UpgradeRecord { state: UpgradeState::Kept, .. }) => "kept".to_owned(),
+        Some(UpgradeRecord { state: UpgradeState::RolledBack, reason, .. }) => {
+            format!("rolled back: {reason}")
+        }
+        Some(UpgradeRecord { state: UpgradeState::Written | UpgradeState::Trying, .. }) | None => {
+            String::new()
         }
     }
-
-    /// The report's text.
-    pub(crate) fn text(&self) -> String {
-        toml::to_string(self).unwrap_or_default()
-    }
-}
-
-/// The version that a slot's version file tells: its first line, which may begin with the name.
-pub(crate) fn version(version_file: &str) -> &str {
-    let line = version_file.lines().next().unwrap_or_default().trim();
-    line.strip_prefix("bramble ").unwrap_or(line)
 }
 
 #[cfg(test)]
 mod tests {
+    use bramble_card::layout::Slot;
+
     use super::*;
 
     #[test]
     fn a_report_tells_how_the_upgrade_ended() {
-        let other = Path::new("/dev/vda3");
-        let record = UpgradeRecord {
-            slot: Slot::B,
-            version: "2".to_owned(),
-            state: UpgradeState::RolledBack,
-            reason: "not Ready within 120 s".to_owned(),
+        let ended = |state| {
+            let reason = match state {
+                UpgradeState::RolledBack => "not Ready within 120 s".to_owned(),
+                UpgradeState::Written | UpgradeState::Trying | UpgradeState::Kept => String::new(),
+            };
+            ending(Some(&UpgradeRecord { slot: Slot::B, version: "2".to_owned(), state, reason }))
         };
-        let text =
-            BootReport::new(Slot::A, other, "bramble 1\nlinux 6\n", false, Some(&record)).text();
-        assert_eq!(
-            text,
-            "slot = \"a\"\nother-slot-device = \"/dev/vda3\"\nversion = \"1\"\ntrial = false\n\
-             upgrade = \"rolled back: not Ready within 120 s\"\n"
-        );
-        let kept = UpgradeRecord { state: UpgradeState::Kept, ..record };
-        let text = BootReport::new(Slot::B, other, "2\n", true, Some(&kept)).text();
-        assert!(text.contains("upgrade = \"kept\"") && text.contains("trial = true"), "{text}");
-        assert!(BootReport::new(Slot::B, other, "", true, None).text().contains("upgrade = \"\""));
+        assert_eq!(ended(UpgradeState::RolledBack), "rolled back: not Ready within 120 s");
+        assert_eq!(ended(UpgradeState::Kept), "kept");
+        assert_eq!(ended(UpgradeState::Written), "");
+        assert_eq!(ended(UpgradeState::Trying), "");
+        assert_eq!(ending(None), "");
     }
 }

@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 
 use bramble_runtime::supervisor::ChildCommand;
+use bramble_runtime::whole_file;
 
 use crate::children;
 use crate::paths::{ADDRESS, INIT_RUN};
-use crate::run_file::replace;
 
 /// A shell for every console of the kernel's command line.
 pub(crate) fn shells() -> Vec<ChildCommand> {
@@ -29,9 +29,11 @@ fn terminals(active: &str) -> Vec<&str> {
 /// # Errors
 /// The files cannot be written.
 pub(crate) fn write_profile(banner: &str) -> io::Result<()> {
+    // An emergency may come before anything else is left there.
+    fs::create_dir_all(INIT_RUN)?;
     let path = format!("{INIT_RUN}/banner");
-    replace(Path::new(&path), banner.as_bytes(), 0o644)?;
-    replace(Path::new("/run/root/.profile"), profile(&path).as_bytes(), 0o644)
+    whole_file::replace(Path::new(&path), banner.as_bytes(), 0o644)?;
+    whole_file::replace(Path::new("/run/root/.profile"), profile(&path).as_bytes(), 0o644)
 }
 
 fn profile(banner: &str) -> String {

@@ -9,11 +9,12 @@ use std::path::Path;
 use bramble_card::settings::Role;
 use bramble_card::upgrade;
 use bramble_runtime::clock::monotonic_ms;
+use bramble_runtime::error_chain::Chain;
 use bramble_runtime::restart::BoardRestart;
 use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::supervisor::{StopReason, SuperviseError, Supervisor, SupervisorConfig};
+use bramble_runtime::whole_file;
 
-use crate::boot_report::BootReport;
 use crate::child_log::ChildLogs;
 use crate::messages::say;
 use crate::network::NetworkTask;
@@ -21,7 +22,6 @@ use crate::paths::{
     AGENT_CONFIG, AGENT_RUN, BOOT_REPORT, DATA, LOGS, PODS_CGROUP, READY, REBOOT_REQUEST,
     SERVER_CONFIG, WATCHDOG,
 };
-use crate::run_file::{replace, replace_durably};
 use crate::second_stage::{Board, upgrade_record};
 use crate::step::StepError;
 use crate::trial::{Action, Trial};
@@ -40,9 +40,8 @@ pub(crate) fn run(board: Board) -> ! {
     match Running::start(board).and_then(Running::run) {
         Ok(how) => shutdown::end(how),
         Err(error) => {
-            let cause = std::error::Error::source(&error);
-            let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-            emergency::stay(&format!("{error}{cause}"), "start it again with `reboot`", trying)
+            let why = Chain(&error).to_string();
+            emergency::stay(&why, "start it again with `reboot`", trying)
         }
     }
 }
@@ -94,7 +93,7 @@ impl Running {
             Role::Master => "master",
             Role::Agent => "agent",
         };
-        let version = boot_report::version(&self.board.version);
+        let version = &self.board.version;
         let banner = format!(
             "\nbramble {version}\n  node     {}\n  role     {role}\n  slot     {}\n  logs     \
              {LOGS}\n",
@@ -153,7 +152,7 @@ impl Running {
         let Some(address) = self.network.address() else { return };
         if self.board.settings.role == Role::Master {
             let text = program_config::server(&self.board.settings, address);
-            let written = replace(Path::new(SERVER_CONFIG), text.as_bytes(), 0o600);
+            let written = whole_file::replace(Path::new(SERVER_CONFIG), text.as_bytes(), 0o600);
             tell("write the server's configuration", written);
             self.supervisor.restart(children::MASTER_SERVER);
             self.supervisor.put(children::server());
@@ -172,20 +171,15 @@ impl Running {
         let settings = &self.board.settings;
         let text = program_config::agent(settings, self.network.address(), watchdog);
         // The card's token is in it.
-        let written = replace(Path::new(AGENT_CONFIG), text.as_bytes(), 0o600);
+        let written = whole_file::replace(Path::new(AGENT_CONFIG), text.as_bytes(), 0o600);
         tell("write the agent's configuration", written);
     }
 
     fn write_report(&self) {
-        let board = &self.board;
-        let report = BootReport::new(
-            board.slot,
-            &board.other_slot_device,
-            &board.version,
-            self.trial.trying(),
-            self.trial.record(),
-        );
-        let written = replace(Path::new(BOOT_REPORT), report.text().as_bytes(), 0o644);
+        let text = boot_report::report(&self.board, &self.trial).text();
+        let written = text
+            .map_err(std::io::Error::other)
+            .and_then(|text| whole_file::replace(Path::new(BOOT_REPORT), text.as_bytes(), 0o644));
         tell("write the report of this boot", written);
     }
 
@@ -195,7 +189,7 @@ impl Running {
         let decided = !actions.is_empty();
         for action in actions {
             if let Err(error) = self.act_one(action) {
-                say(&error.chain());
+                say(&Chain(&error).to_string());
                 break;
             }
         }
@@ -210,7 +204,7 @@ impl Running {
             Action::StartAlways(slot) => slot_switch::start_always(slot)?,
             Action::Record(record) => {
                 let path = Path::new(DATA).join(upgrade::FILE);
-                replace_durably(&path, record.text().as_bytes(), 0o644)
+                whole_file::replace_durably(&path, record.text().as_bytes(), 0o644)
                     .map_err(StepError::of("keep the record of the upgrade"))?;
             }
             // Only asked for when the board stops anyway.
@@ -243,10 +237,10 @@ impl Running {
             if action == Action::RebootToTry {
                 match slot_switch::try_once(self.board.command_line.emulated_firmware) {
                     Ok(how) => return how,
-                    Err(error) => say(&error.chain()),
+                    Err(error) => say(&Chain(&error).to_string()),
                 }
             } else if let Err(error) = self.act_one(action) {
-                say(&error.chain());
+                say(&Chain(&error).to_string());
                 break;
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bramble_card::boot_file::SYSTEM;
 use bramble_card::layout::Slot;
 use bramble_runtime::clock::monotonic_ms;
+use bramble_runtime::error_chain::Chain;
 use bramble_runtime::loop_device::LoopDevice;
 use bramble_runtime::restart::{BoardRestart, restart};
 
@@ -28,7 +29,7 @@ const READ_MS: u64 = 15_000;
 /// Runs the first stage. Does not return: the board goes on or starts again.
 pub(crate) fn run() -> ! {
     let Err(error) = start();
-    say(&format!("this board cannot start: {}", error.chain()));
+    say(&format!("this board cannot start: {}", Chain(&error)));
     say("mend the card with `bramble flash --replace`; starting again in 15 s");
     let until = monotonic_ms() + READ_MS;
     while monotonic_ms() < until {

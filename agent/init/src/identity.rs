@@ -6,9 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use bramble_card::settings::CardSettings;
+use bramble_runtime::whole_file;
 
 use crate::messages::say;
-use crate::run_file::replace;
 
 /// Root's home, which is in memory: what a person leaves there is gone with the boot.
 const HOME: &str = "/run/root";
@@ -21,10 +21,17 @@ pub(crate) fn apply(settings: &CardSettings) {
     )];
     steps.push((
         "write the host name",
-        replace(Path::new("/run/hostname"), format!("{}\n", settings.node).as_bytes(), 0o644),
+        whole_file::replace(
+            Path::new("/run/hostname"),
+            format!("{}\n", settings.node).as_bytes(),
+            0o644,
+        ),
     ));
     let hosts = hosts(&settings.node);
-    steps.push(("write the hosts", replace(Path::new("/run/hosts"), hosts.as_bytes(), 0o644)));
+    steps.push((
+        "write the hosts",
+        whole_file::replace(Path::new("/run/hosts"), hosts.as_bytes(), 0o644),
+    ));
     steps.push(("write the SSH keys", write_keys(Path::new(HOME), &settings.ssh_keys)));
     for (what, outcome) in steps {
         if let Err(error) = outcome {
@@ -50,7 +57,7 @@ fn write_keys(home: &Path, keys: &[String]) -> io::Result<()> {
     let folder = home.join(".ssh");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let lines: String = keys.iter().map(|key| format!("{key}\n")).collect();
-    replace(&folder.join("authorized_keys"), lines.as_bytes(), 0o600)
+    whole_file::replace(&folder.join("authorized_keys"), lines.as_bytes(), 0o600)
 }
 
 #[cfg(test)]

@@ -35,7 +35,6 @@ mod paths;
 mod pattern;
 mod program;
 mod program_config;
-mod run_file;
 mod second_stage;
 mod shutdown;
 mod slot_switch;

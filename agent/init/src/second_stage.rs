@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bramble_card::boot_file::{AUTOBOOT, SETTINGS, VERSION};
+use bramble_card::boot_file::{self, AUTOBOOT, SETTINGS};
 use bramble_card::layout::{BOOT_NUMBER, Slot};
 use bramble_card::settings::CardSettings;
 use bramble_card::upgrade::{self, UpgradeRecord};
+use bramble_runtime::error_chain::Chain;
 
 use crate::card_disk::CardDisk;
 use crate::command_line::CommandLine;
@@ -26,7 +27,7 @@ pub(crate) struct Board {
     pub(crate) slot: Slot,
     /// Partition of the slot that an upgrade writes.
     pub(crate) other_slot_device: PathBuf,
-    /// Text of the slot's version file.
+    /// Version of the system in it.
     pub(crate) version: String,
     /// What the card says.
     pub(crate) settings: CardSettings,
@@ -62,7 +63,7 @@ const EDIT: &str = "put the card into your computer and mend bramble.toml on it,
 
 impl From<StepError> for Halt {
     fn from(error: StepError) -> Self {
-        Self { why: error.chain(), mend: FLASH }
+        Self { why: Chain(&error).to_string(), mend: FLASH }
     }
 }
 
@@ -80,7 +81,7 @@ fn start(command_line: CommandLine) -> Result<Board, Halt> {
     mounts::fat(&card.partition(BOOT_NUMBER), Path::new(BOOT))?;
     let slot = command_line.slot.unwrap_or(Slot::A);
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-    let version = read(&Path::new(SLOT).join(VERSION));
+    let version = boot_file::version(&read(&Path::new(SLOT).join(boot_file::VERSION))).to_owned();
     let normal = trial::normal_slot(&read(&Path::new(BOOT).join(AUTOBOOT)));
     let settings = settings(&Path::new(BOOT).join(SETTINGS))?;
     data::prepare(&card)?;
@@ -96,10 +97,9 @@ fn settings(path: &Path) -> Result<CardSettings, Halt> {
         let why = if missing { "it has no settings yet".to_owned() } else { error.to_string() };
         Halt { why: format!("could not read {} of the card: {why}", SETTINGS), mend: EDIT }
     })?;
-    CardSettings::parse(&text).map_err(|error| {
-        let cause = std::error::Error::source(&error);
-        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-        Halt { why: format!("{SETTINGS} of the card: {error}{cause}"), mend: EDIT }
+    CardSettings::parse(&text).map_err(|error| Halt {
+        why: format!("{SETTINGS} of the card: {}", Chain(&error)),
+        mend: EDIT,
     })
 }
 

@@ -19,9 +19,4 @@ impl StepError {
         let what = what.to_string();
         move |source| Self { what, source: source.into() }
     }
-
-    /// The step and all causes on one line.
-    pub(crate) fn chain(&self) -> String {
-        format!("{self}: {}", self.source)
-    }
 }

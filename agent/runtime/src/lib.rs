@@ -13,6 +13,7 @@
 pub mod cgroup;
 pub mod client;
 pub mod clock;
+pub mod error_chain;
 pub mod fence;
 pub mod log_writer;
 pub mod logs;
@@ -26,5 +27,6 @@ pub mod spec;
 pub mod supervisor;
 mod sys;
 pub mod timestamp;
+pub mod whole_file;
 
 pub use sys::{loop_device, partition_device, restart};

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::run_dir::replace_file;
 use crate::sys::pass;
+use crate::whole_file;
 
 /// From the runtime process to the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ impl ReapedExit {
     /// Leaves the exit where the next runtime process finds it.
     pub(crate) fn write(&self, directory: &Path, pid: i32, ticks: u64) -> io::Result<()> {
         let bytes = postcard::to_allocvec(self).map_err(io::Error::other)?;
-        replace_file(&directory.join(file_name(pid, ticks)), &bytes)
+        whole_file::replace(&directory.join(file_name(pid, ticks)), &bytes, 0o644)
     }
 
     /// Reads the exit of a process, if it was left.

@@ -91,12 +91,3 @@ impl RunDir {
         self.root.join("reaped")
     }
 }
-
-/// Writes a file so that a reader sees the old or the new content, never a part.
-pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let fresh = path.with_file_name(name);
-    fs::write(&fresh, content)?;
-    fs::rename(&fresh, path)
-}

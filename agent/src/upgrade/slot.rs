@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bramble_card::boot_file::{COMMAND_LINE, INITRAMFS, KERNEL, SLOT_WORD, SYSTEM, VERSION};
+use bramble_card::boot_file::{self, COMMAND_LINE, INITRAMFS, KERNEL, SLOT_WORD, SYSTEM, VERSION};
 use bramble_card::fat;
 use bramble_card::layout::{SLOT_LEN, Slot};
 use bramble_shared::link::UpgradeStage;
@@ -14,7 +14,6 @@ use ring::digest::{Context, SHA256};
 use rustix::fs::{Advice, fadvise};
 
 use super::image::{ImageStream, ReadImageError};
-use crate::boot_report::plain_version;
 
 /// Bytes that may wait in memory for the card: few, so that what pods write does not wait long.
 const UNSYNCED_MAX: u64 = 4 << 20;
@@ -182,9 +181,7 @@ fn adopt(file: &File, slot: Slot) -> Result<String, WriteSlotError> {
         let bytes = fat::read(&fat, name).map_err(broken)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    let text_of_version = text(VERSION)?;
-    let first = text_of_version.lines().next().unwrap_or_default();
-    let version = plain_version(first).to_owned();
+    let version = boot_file::version(&text(VERSION)?).to_owned();
     if version.is_empty() || version.len() > VERSION_LEN_MAX {
         return Err(WriteSlotError::NoSystem(format!("its `{VERSION}` names no version")));
     }

@@ -168,8 +168,8 @@ fn a_partition_that_is_no_slot_is_left_alone() {
     assert_eq!(std::fs::read(&device).unwrap(), b"precious");
 }
 
-fn boot(device: PathBuf, trial: bool) -> BootFile {
-    BootFile {
+fn boot(device: PathBuf, trial: bool) -> BootReport {
+    BootReport {
         slot: Slot::A,
         version: "0.1.0".to_owned(),
         trial,

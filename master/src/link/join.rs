@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bramble_shared::limits::NODE_NAME_LEN_MAX;
 use bramble_shared::link::{JoinReply, JoinRequest};
+use bramble_shared::node_name::valid_node_name;
 use futures_util::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::NodeLink;
@@ -96,13 +97,7 @@ async fn admit(
 
 /// Node names are DNS labels (RFC 1123), since they are host names, too.
 fn check_name(name: &str) -> Result<(), String> {
-    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let good = !name.is_empty()
-        && name.len() <= NODE_NAME_LEN_MAX
-        && name.chars().all(|c| letters(c) || c == '-')
-        && name.starts_with(letters)
-        && name.ends_with(letters);
-    if good {
+    if valid_node_name(name) {
         return Ok(());
     }
     let name = name.escape_debug();

@@ -15,6 +15,7 @@
 
 pub mod autoboot;
 pub mod boot_file;
+pub mod boot_report;
 pub mod fat;
 pub mod layout;
 pub mod partition_table;

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use bramble_shared::node_name::valid_node_name;
 use serde::{Deserialize, Serialize};
-
-/// Longest node name: a DNS label.
-const NODE_NAME_LEN_MAX: usize = 63;
 
 /// The settings of a card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,17 +161,6 @@ impl CardSettings {
         }
         Ok(())
     }
-}
-
-/// Tells whether a text is a DNS label, as a node's name must be here: it is a host name, too.
-#[must_use]
-pub fn valid_node_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    !name.is_empty()
-        && name.len() <= NODE_NAME_LEN_MAX
-        && name.bytes().all(|byte| plain(byte) || byte == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use bramble_runtime::whole_file;
+
 use super::parse_address;
 use crate::paths::{ADDRESS, BUSYBOX};
 use crate::program;
-use crate::run_file::replace;
 
 /// What a DHCP server or the card gives a board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +57,9 @@ impl Lease {
             let args: Vec<&str> = command.iter().map(String::as_str).collect();
             program::run(BUSYBOX, &args)?;
         }
-        replace(Path::new("/run/resolv.conf"), self.resolver().as_bytes(), 0o644)?;
+        whole_file::replace(Path::new("/run/resolv.conf"), self.resolver().as_bytes(), 0o644)?;
         let line = format!("{} {}\n", self.interface, self.address);
-        replace(Path::new(ADDRESS), line.as_bytes(), 0o644)
+        whole_file::replace(Path::new(ADDRESS), line.as_bytes(), 0o644)
     }
 
     fn commands(&self, before: Option<Ipv4Addr>) -> Vec<Vec<String>> {

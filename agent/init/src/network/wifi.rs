@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 
 use bramble_card::settings::Wifi;
+use bramble_runtime::whole_file;
 
 use crate::messages::say;
 use crate::program;
-use crate::run_file::replace;
 
 /// Where the configuration is written: in memory, for root only.
 pub(super) const CONFIG: &str = "/run/bramble-init/wpa_supplicant.conf";
@@ -23,7 +23,7 @@ pub(super) fn prepare(settings: &Wifi) -> io::Result<()> {
     if let Err(error) = program::run(IW, &["reg", "set", &settings.country]) {
         say(&format!("the radio rules of {} are not set: {error}", settings.country));
     }
-    replace(Path::new(CONFIG), configuration(settings).as_bytes(), 0o600)
+    whole_file::replace(Path::new(CONFIG), configuration(settings).as_bytes(), 0o600)
 }
 
 fn configuration(settings: &Wifi) -> String {

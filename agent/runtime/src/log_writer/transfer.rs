@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::OpenLines;
 use crate::output::{read_records, segment_path, segments};
-use crate::run_dir::replace_file;
+use crate::whole_file;
 
 /// One container's output on its way.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ impl Transfer {
 
     fn note(&self, position: &Position) -> io::Result<()> {
         let bytes = postcard::to_allocvec(position).map_err(io::Error::other)?;
-        replace_file(&self.directory.join(POSITION), &bytes)
+        whole_file::replace(&self.directory.join(POSITION), &bytes, 0o644)
     }
 }
 

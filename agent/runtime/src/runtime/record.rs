@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::ContainerState;
-use crate::run_dir::replace_file;
+use crate::whole_file;
 
 /// A container as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ impl Record {
     /// Writes the record into the container's directory.
     pub(super) fn save(&self, directory: &Path) -> io::Result<()> {
         let bytes = postcard::to_allocvec(self).map_err(io::Error::other)?;
-        replace_file(&directory.join(RECORD), &bytes)
+        whole_file::replace(&directory.join(RECORD), &bytes, 0o644)
     }
 
     /// Reads the record of a container's directory.
