@@ -29,6 +29,7 @@ use crate::clock::raw_us;
 use crate::process::die_with_parent;
 use crate::protocol::{FrameDecoder, encode};
 use crate::run_dir::RunDir;
+use crate::sys::real_time::{self, Urgent};
 use crate::sys::watchdog;
 
 /// Configuration of the fence.
@@ -120,6 +121,9 @@ impl Fence {
             | MlockAllFlags::from_bits_retain(nix::libc::MCL_ONFAULT);
         if let Err(error) = mlockall(touched) {
             tracing::warn!(%error, "fence memory is not locked");
+        }
+        if let Err(error) = real_time::run_before_others(Urgent::Fence) {
+            tracing::warn!(%error, "the fence has no real-time priority");
         }
         Ok(Self {
             singletons_cgroup: config.singletons_cgroup.clone(),

@@ -8,6 +8,7 @@ pub mod loop_device;
 pub mod partition_device;
 pub(crate) mod pass;
 pub(crate) mod pidfd;
+pub mod real_time;
 pub mod restart;
 pub(crate) mod signals;
 pub(crate) mod watchdog;
