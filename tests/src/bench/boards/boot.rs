@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::bench::boards::cards::{Cards, PATIENCE, is_ready};
+use crate::bench::boards::cards::{Cards, is_ready};
 use crate::bench::report::progress;
 use crate::bench::statistics::Samples;
+use crate::qemu::PATIENCE;
 use crate::qemu::machine::PowerEvent;
 use crate::qemu::model::Model;
 

@@ -1,27 +1,21 @@
 //! The cluster whose boards are measured, and the states that measurements wait for.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::api::{Api, Following};
 use crate::bench::statistics::{bytes, float};
-use crate::image::write_hello;
-use crate::programs::installed;
 use crate::qemu::cluster::{MASTER, QemuCluster};
 use crate::qemu::machine::EmulatedBoard;
 use crate::qemu::model::Model;
 use crate::qemu::seed::Seed;
-use crate::qemu::{PROGRAM, image, network};
+use crate::qemu::{PATIENCE, image, requirements};
 use crate::state::{condition, items, text};
 
 /// Number of this cluster's LAN.
 const NUMBER: u8 = 56;
-/// Emulated boards on a busy machine take their time.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// The boards that pods run on.
 pub(super) const AGENTS: [&str; 2] = ["pi-2", "pi-3"];
 /// Boards that have power all the time: the master and [`AGENTS`].
@@ -48,18 +42,17 @@ impl Cards {
     /// # Errors
     /// Something that it takes is missing, or the boards do not become Ready.
     pub(super) fn start(boots: usize) -> Result<Self> {
-        ensure!(installed(PROGRAM), "{PROGRAM} is not here: run `tests/install.sh test`");
-        ensure!(network::installed(), "dnsmasq is not here: run `tests/install.sh test`");
-        ensure!(Path::new("/dev/net/tun").exists(), "this kernel has no tun device");
-        let card_image = image::card_image(root()?)?;
+        if let Some(missing) = requirements::missing() {
+            bail!("{missing}: run `tests/install.sh test`");
+        }
+        let sources = image::sources()?;
+        let card_image = image::card_image(sources)?;
         let mut models = vec![Model::Virt; STANDING];
         for model in [Model::Raspi3b, Model::Virt] {
             models.extend(vec![model; boots]);
         }
         let mut cluster = QemuCluster::flash(NUMBER, &card_image, &models)?;
-        let layout = cluster.folder().join("hello");
-        write_hello(&layout, &busybox_for_boards(root()?)?, "arm64")?;
-        cluster.registry().push(&layout, IMAGE)?;
+        cluster.push_hello(&image::board_busybox(sources)?, IMAGE)?;
         let names: Vec<String> =
             cluster.boards().iter().map(|board| board.spec().name.clone()).collect();
         for name in names.iter().take(STANDING) {
@@ -137,25 +130,8 @@ pub(super) fn is_ready(event: &Value, node: &str) -> bool {
 
 /// Row 19.
 pub(super) fn image_size() -> Result<String> {
-    let path = image::card_image(root()?)?;
+    let path = image::card_image(image::sources()?)?;
     let len = fs::metadata(&path)?.len();
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(format!("{} (`{name}`, one for all 64-bit boards)", bytes(float(len))))
-}
-
-fn root() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("this crate is in no folder")
-}
-
-/// The static busybox that the image's own system has.
-fn busybox_for_boards(root: &Path) -> Result<PathBuf> {
-    let unpacked = root.join("target/images/packages/unpacked");
-    let found = fs::read_dir(&unpacked).into_iter().flatten().flatten().find(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        name.starts_with("busybox-static") && name.ends_with("arm64")
-    });
-    let found = found.with_context(|| {
-        format!("no busybox for 64-bit boards in `{}`: run `make images`", unpacked.display())
-    })?;
-    Ok(found.path().join("usr/bin/busybox"))
 }

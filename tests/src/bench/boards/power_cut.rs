@@ -6,10 +6,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::api::Following;
-use crate::bench::boards::cards::{AGENTS, Cards, IMAGE, LABEL, PATIENCE};
+use crate::bench::boards::cards::{AGENTS, Cards, IMAGE, LABEL};
 use crate::bench::load::PODS;
 use crate::bench::report::progress;
 use crate::bench::statistics::Samples;
+use crate::qemu::PATIENCE;
 use crate::qemu::network::REGISTRY_NAME;
 use crate::state::{condition, text};
 use crate::wait::{now, pause};

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::bench::boards::cards::{AGENTS, Cards, PATIENCE};
+use crate::bench::boards::cards::{AGENTS, Cards};
 use crate::bench::load::PODS;
 use crate::bench::statistics::float;
+use crate::qemu::PATIENCE;
 use crate::state::text;
 
 /// Longest answer of a command at the console: it starts hundreds of programs.
