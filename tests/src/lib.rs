@@ -19,5 +19,6 @@ pub mod probe;
 pub mod programs;
 pub mod qemu;
 pub mod registry;
+pub mod seed;
 pub mod state;
 pub mod wait;

@@ -17,7 +17,6 @@ pub mod nbd;
 pub mod network;
 pub mod pod_log;
 pub mod requirements;
-pub mod seed;
 pub mod socket_server;
 pub mod upgrade;
 pub mod write_log;

@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
+use std::path::Path;
 use std::time::Duration;
 
 use bramble_tests::cluster::Cluster;
 use bramble_tests::kubectl::Kubectl;
 use bramble_tests::probe::ask;
+use bramble_tests::programs::text_of;
+use bramble_tests::seed::Seed;
 use bramble_tests::state::{self, items, text};
 use bramble_tests::{board, skip_unless};
 use nix::sys::signal::{Signal, kill};
@@ -192,7 +195,7 @@ fn kills_at_any_moment_of_scaling_leave_a_cluster_that_heals() {
     skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
     let mut cluster = web_cluster(16, 2);
     let kubectl = cluster.kubectl().unwrap();
-    let mut random = Seed::from_env();
+    let mut random = Seed::from_env_or(1);
     for round in 0..12 {
         let replicas = format!("--replicas={}", random.below(6));
         kubectl.run(&["scale", "deployment", "web", &replicas]).unwrap();
@@ -258,26 +261,89 @@ fn pods_go_on_while_the_master_is_down() {
     cluster.stop_and_check().unwrap();
 }
 
-/// Numbers that look random and come again from the same `BRAMBLE_SEED`.
-struct Seed(u64);
+#[test]
+fn figures_of_a_boards_link_are_shown_while_it_is_there() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = Cluster::start(17).unwrap();
+    cluster.add_agent("n1").unwrap();
+    cluster.add_agent("n2").unwrap();
+    cluster.wait_until_ready().unwrap();
+    let patience = Duration::from_secs(20);
+    cluster
+        .wait_until("both boards have a round trip, a loss and an uptime", patience, || {
+            let table = cluster.bramble(&["node", "list"])?;
+            let complete = |node: &str| {
+                cell(&table, node, "LIVE") == "yes"
+                    && cell(&table, node, "RTT").ends_with(" ms")
+                    && percent(&table, node).is_some_and(|percent| percent < 5)
+                    && cell(&table, node, "BOOT").ends_with(['s', 'm', 'h'])
+            };
+            let all = ["n1", "n2"].into_iter().all(complete);
+            println!("{table}");
+            Ok((!all).then_some(table))
+        })
+        .unwrap();
 
-impl Seed {
-    #[expect(clippy::print_stdout, reason = "a failure is repeated with the seed")]
-    fn from_env() -> Self {
-        let seed = std::env::var("BRAMBLE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or(1);
-        println!("BRAMBLE_SEED={seed}");
-        Self(seed)
-    }
+    // Every fourth heartbeat of one board: never so many in a row that it would count as dead.
+    let address = cluster.agent("n1").unwrap().address;
+    let rules = format!(
+        "table ip lossy {{ chain input {{ type filter hook input priority 0; \
+         ip saddr {address} udp dport 6443 numgen inc mod 4 == 0 drop; }} }}"
+    );
+    nft(&cluster, &[&rules]).unwrap();
+    cluster
+        .wait_until("the loss of n1 is shown", Duration::from_secs(60), || {
+            let table = cluster.bramble(&["node", "list"])?;
+            let lossy = percent(&table, "n1").is_some_and(|percent| (8..=30).contains(&percent));
+            Ok((!lossy).then_some(table))
+        })
+        .unwrap();
+    let table = cluster.bramble(&["node", "list"]).unwrap();
+    println!("{table}");
+    assert_eq!(cell(&table, "n1", "LIVE"), "yes", "{table}");
+    assert!(percent(&table, "n2").is_some_and(|percent| percent < 5), "{table}");
+    nft(&cluster, &["delete table ip lossy"]).unwrap();
 
-    /// A number from 0 to below `bound` (splitmix64).
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut number = self.0;
-        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (number ^ (number >> 31)) % bound
+    cluster.lan().pull_cable("n2").unwrap();
+    cluster
+        .wait_until("nothing is told of a board that is not there", patience, || {
+            let table = cluster.bramble(&["node", "list"])?;
+            let silent = ["RTT", "LOSS", "BOOT"].map(|heading| cell(&table, "n2", heading));
+            let gone = cell(&table, "n2", "LIVE") == "no" && silent == ["-", "-", "-"];
+            Ok((!gone).then_some(table))
+        })
+        .unwrap();
+    let wide = cluster.bramble(&["node", "list", "-o", "wide"]).unwrap();
+    println!("{wide}");
+    assert_eq!(cell(&wide, "n1", "ADDRESS"), address.to_string(), "{wide}");
+    cluster.stop_and_check().unwrap();
+}
+
+/// One cell of a table; nothing if there is none.
+fn cell(table: &str, row: &str, heading: &str) -> String {
+    let mut lines = table.lines().map(columns);
+    let column = lines.next().and_then(|it| it.iter().position(|text| *text == heading));
+    let row = lines.find(|cells| cells.first() == Some(&row)).unwrap_or_default();
+    column.and_then(|column| row.get(column)).map_or_else(String::new, |text| (*text).to_owned())
+}
+
+/// Columns are at least three spaces apart; cells may have single ones.
+fn columns(line: &str) -> Vec<&str> {
+    line.split("   ").map(str::trim).filter(|text| !text.is_empty()).collect()
+}
+
+/// The loss of a node's heartbeats.
+fn percent(table: &str, node: &str) -> Option<u32> {
+    match cell(table, node, "LOSS").strip_suffix(" %")? {
+        "<1" => Some(0),
+        percent => percent.parse().ok(),
     }
+}
+
+/// Changes the packet rules of the master's board.
+fn nft(cluster: &Cluster, args: &[&str]) -> anyhow::Result<()> {
+    let output = cluster.master().command(Path::new("nft"), args).output()?;
+    text_of("nft", args, &output).map(drop)
 }
 
 fn web_cluster(number: u8, agents: usize) -> Cluster {

@@ -297,3 +297,89 @@ fn one_machine_alone_is_a_cluster() {
         .unwrap();
     cluster.stop_and_check().unwrap();
 }
+
+/// What `kubectl get -o yaml` prints for several objects, and what people keep in one file.
+const LIST: &str = "apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: settings, labels: {app: listed}}
+  data: {colour: green}
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: listed, labels: {app: listed}}
+  spec:
+    replicas: 1
+    selector: {matchLabels: {app: listed}}
+    template:
+      metadata: {labels: {app: listed}}
+      spec:
+        containers:
+        - {name: main, image: 'registry.local/hello:1', ports: [{containerPort: 80}]}
+";
+
+#[test]
+fn lists_are_applied_and_fields_explained() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = Cluster::start(25).unwrap();
+    cluster.add_agent("n1").unwrap();
+    cluster.wait_until_ready().unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    let path = cluster.folder().join("list.yaml");
+    let file = path.to_string_lossy().into_owned();
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+
+    write(LIST);
+    let created = kubectl.run(&["apply", "-f", &file]).unwrap();
+    assert_eq!(created, "configmap/settings created\ndeployment.apps/listed created\n");
+    cluster.wait_until("its pod", SOON, || state::pods_ready(&kubectl, "app=listed", 1)).unwrap();
+    let again = kubectl.run(&["apply", "-f", &file]).unwrap();
+    assert_eq!(again, "configmap/settings unchanged\ndeployment.apps/listed unchanged\n");
+
+    // What was printed can be applied again, here with a change.
+    let printed =
+        kubectl.run(&["get", "configmaps,deployments", "-l", "app=listed", "-o", "yaml"]).unwrap();
+    assert!(printed.contains("kind: List"), "{printed}");
+    write(&printed.replace("replicas: 1", "replicas: 2").replace("colour: green", "colour: blue"));
+    kubectl.run(&["apply", "-f", &file]).unwrap();
+    cluster.wait_until("two pods", SOON, || state::pods_ready(&kubectl, "app=listed", 2)).unwrap();
+    let settings = kubectl.json(&["get", "configmap", "settings"]).unwrap();
+    assert_eq!(text(&settings, "/data/colour"), "blue");
+
+    // A mistake is told: by kubectl itself, and by the master if kubectl is told not to look.
+    write(&LIST.replace("replicas", "replicaz"));
+    let refused = kubectl.refused(&["apply", "-f", &file]).unwrap();
+    assert!(
+        refused.contains("unknown field \"replicaz\" in io.k8s.api.apps.v1.DeploymentSpec"),
+        "{refused}"
+    );
+    let warned = kubectl.output(&["apply", "--validate=warn", "-f", &file]).unwrap();
+    let warning = String::from_utf8_lossy(&warned.stderr);
+    assert!(warning.contains("unknown field \"spec.replicaz\""), "{warning}");
+
+    kubectl.run(&["delete", "-f", &file]).unwrap();
+    assert!(kubectl.refused(&["get", "deployment", "listed"]).unwrap().contains("not found"));
+    assert!(kubectl.refused(&["get", "configmap", "settings"]).unwrap().contains("not found"));
+    write(LIST);
+    kubectl.run(&["create", "-f", &file]).unwrap();
+    kubectl.run(&["delete", "-f", &file]).unwrap();
+
+    // Fields and their types, as the master has them.
+    for (field, wanted) in [
+        ("pod.spec.containers.image", "FIELD: image <string>"),
+        ("pod.spec.containers.resources.limits", "FIELD: limits <map[string]Quantity>"),
+        ("deploy.spec.strategy.rollingUpdate.maxSurge", "FIELD: maxSurge <IntOrString>"),
+        ("service.spec.ports", "FIELD: ports <[]ServicePort>"),
+    ] {
+        let words = kubectl.run(&["explain", field]).unwrap();
+        assert!(words.contains(wanted), "{words}");
+    }
+    let tree = kubectl.run(&["explain", "deploy.spec", "--recursive"]).unwrap();
+    for line in ["replicas\t<integer>", "containers\t<[]Container>", "imagePullPolicy\t<string>"] {
+        assert!(tree.lines().any(|found| found.trim() == line), "no `{line}` in {tree}");
+    }
+    let unknown = kubectl.refused(&["explain", "pod.spec.nothing"]).unwrap();
+    assert!(unknown.contains("field \"nothing\" does not exist"), "{unknown}");
+    cluster.stop_and_check().unwrap();
+}

@@ -12,9 +12,9 @@ use bramble_tests::qemu::cluster::{MASTER, QemuCluster};
 use bramble_tests::qemu::image::{Change, NO_NETWORK};
 use bramble_tests::qemu::machine::{EmulatedBoard, PowerEvent};
 use bramble_tests::qemu::model::Model;
-use bramble_tests::qemu::seed::Seed;
 use bramble_tests::qemu::upgrade::{Ended, altered_image, upgrade};
 use bramble_tests::qemu::{PATIENCE, all_wanted, faults, image, network};
+use bramble_tests::seed::Seed;
 use bramble_tests::{skip_unless_boards_can_run, state};
 
 /// The board that is upgraded.

@@ -22,8 +22,8 @@ use crate::qemu::console::Answer;
 use crate::qemu::machine::{BoardSpec, EmulatedBoard};
 use crate::qemu::model::Model;
 use crate::qemu::network::{Network, Place, REGISTRY_NAME};
-use crate::qemu::seed::Seed;
 use crate::registry::Registry;
+use crate::seed::Seed;
 use crate::wait::wait_until;
 
 /// Port of the image registry, on this machine's address in the LAN.

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::qemu::seed::Seed;
 use crate::qemu::write_log::{SECTOR_LEN, WriteLog};
+use crate::seed::Seed;
 
 /// A card. Clones are the same card.
 #[derive(Clone, Debug)]

@@ -32,7 +32,7 @@ use crate::qemu::disk::Disk;
 use crate::qemu::firmware::{self, Start};
 use crate::qemu::model::Model;
 use crate::qemu::nbd::Server;
-use crate::qemu::seed::Seed;
+use crate::seed::Seed;
 use crate::wait::{now, pause, wait_until};
 
 /// A board that resets more often than this without being asked is broken, and a test that waits

@@ -201,7 +201,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::qemu::seed::Seed;
+    use crate::seed::Seed;
 
     const LEN: u64 = 1 << 20;
 

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::qemu::seed::Seed;
+use crate::seed::Seed;
 
 /// Bytes that a card writes as one.
 pub const SECTOR_LEN: usize = 512;

@@ -10,8 +10,8 @@ use crate::bench::statistics::{bytes, float};
 use crate::qemu::cluster::{MASTER, QemuCluster};
 use crate::qemu::machine::EmulatedBoard;
 use crate::qemu::model::Model;
-use crate::qemu::seed::Seed;
 use crate::qemu::{PATIENCE, image, requirements};
+use crate::seed::Seed;
 use crate::state::{condition, items, text};
 
 /// Number of this cluster's LAN.

@@ -21,11 +21,15 @@ impl Seed {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "every run is to try something new")]
     pub fn from_env() -> Self {
+        let time = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
+        Self::from_env_or(time.map_or(1, |time| u64::from(time.subsec_nanos())))
+    }
+
+    /// `BRAMBLE_SEED`, or this number; says which it is.
+    #[must_use]
+    pub fn from_env_or(number: u64) -> Self {
         let given = env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
-        let number = given.unwrap_or_else(|| {
-            let time = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
-            time.map_or(1, |time| u64::from(time.subsec_nanos()))
-        });
+        let number = given.unwrap_or(number);
         println!("{VARIABLE}={number}");
         Self(number)
     }
