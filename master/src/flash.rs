@@ -35,7 +35,7 @@ use bramble_flash::write::{WriteCardError, write_card};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::durable::{self, WriteFileError};
-use crate::pki::{IdentityError, SignError, kubeconfig};
+use crate::pki::{IdentityError, JoinKey, SignError, kubeconfig};
 use crate::random;
 use crate::token::card_token;
 use administrator::{Administrator, FindAdministratorError};
@@ -155,17 +155,17 @@ pub(crate) async fn run(args: &FlashArgs) -> Result<(), FlashError> {
     let server = parts.server(record, name, role);
     let mut settings = parts.settings(name, role, &server);
     settings.check().map_err(SettingsError::from)?;
+    let known =
+        known.map(|folder| Ok::<_, FlashError>((join_key(&folder)?, folder))).transpose()?;
     console::confirm(&destination, args.yes)?;
 
-    let mut folder = match known {
-        Some(folder) => folder,
-        None => ClusterFolder::create(&administrator)?,
+    let (key, mut folder) = match known {
+        Some(known) => known,
+        None => {
+            let folder = ClusterFolder::create(&administrator)?;
+            (join_key(&folder)?, folder)
+        }
     };
-    let no_key = || FlashError::NoJoinKey {
-        cluster: folder.identity.cluster_id.clone(),
-        folder: folder.path.clone(),
-    };
-    let key = folder.identity.join_key()?.ok_or_else(no_key)?;
     let (claim, token) = card_token(&folder.identity, &key, name, generation)?;
     settings.cluster.clone_from(&folder.identity.cluster_id);
     settings.token = token;
@@ -189,6 +189,14 @@ pub(crate) async fn run(args: &FlashArgs) -> Result<(), FlashError> {
     };
     report(&destination, &folder, name, &claim.id, kubeconfig.as_deref())?;
     Ok(())
+}
+
+fn join_key(folder: &ClusterFolder) -> Result<JoinKey, FlashError> {
+    let identity = &folder.identity;
+    let (cluster, path) = (&identity.cluster_id, &folder.path);
+    identity
+        .join_key()?
+        .ok_or_else(|| FlashError::NoJoinKey { cluster: cluster.clone(), folder: path.clone() })
 }
 
 /// The device or file that the flags name; none if they name neither.
