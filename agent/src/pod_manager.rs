@@ -397,6 +397,7 @@ impl PodManager {
             addresses.release(uid);
         }
         records::remove(&self.node.records_dir(), uid);
+        self.node.desired_mut().removed(uid);
         let pod = slot.worker.pod();
         tracing::info!(pod = %pod.name, namespace = %pod.namespace, "pod removed");
         self.send(ToMaster::PodRemoved {

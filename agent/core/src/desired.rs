@@ -100,6 +100,12 @@ impl Desired {
         }
     }
 
+    /// Nothing of this pod is left on the node. Should the master name it again, the message that
+    /// said so was lost with its connection, and must be said again.
+    pub fn removed(&mut self, uid: &str) {
+        self.pods.remove(uid);
+    }
+
     /// The master has named everything: what it did not name is gone.
     ///
     /// `present` are uids of pods that the node still runs although desired state may not know
@@ -135,6 +141,8 @@ impl Desired {
 
 #[cfg(test)]
 mod tests {
+    use bramble_shared::link::Deletion;
+
     use super::*;
     use crate::pod_worker::example::pod;
 
@@ -156,6 +164,23 @@ mod tests {
         assert_eq!(desired.apply(named("b")), None, "the same pod again is no change");
         assert_eq!(desired.pods.len(), 2, "nothing goes before the end of the list");
         assert_eq!(desired.synced(std::iter::empty()), [Touched::PodGone("a".to_owned())]);
+    }
+
+    #[test]
+    fn removed_pod_that_is_named_again_is_no_old_news() {
+        let mut desired = Desired::default();
+        let deleted = || {
+            let mut pod = pod();
+            pod.deletion = Some(Deletion { grace_s: 1 });
+            Change::Pod(Box::new(pod))
+        };
+        desired.apply(named(&pod().uid));
+        assert!(desired.apply(deleted()).is_some());
+        desired.removed(&pod().uid);
+        // The connection broke before the master heard of it.
+        desired.welcomed();
+        assert!(matches!(desired.apply(deleted()), Some(Touched::Pod(_))));
+        assert_eq!(desired.synced(std::iter::empty()), []);
     }
 
     #[test]
