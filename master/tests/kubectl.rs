@@ -225,6 +225,30 @@ spec:
 }
 
 #[test]
+fn list_file_is_created_changed_and_deleted() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    let list = "apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: one}, data: {a: b}}
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: two}, data: {a: b}}
+";
+    assert_eq!(master.apply(list), "configmap/one created\nconfigmap/two created\n");
+    let changed = list.replace("{name: two}, data: {a: b}", "{name: two}, data: {a: c}");
+    assert_eq!(master.apply(&changed), "configmap/one unchanged\nconfigmap/two configured\n");
+    let path = master.folder.path().join("manifest.yaml");
+    let path = path.to_str().expect("a path in UTF-8");
+    master.check(&format!("delete -f {path}"), "deleted");
+    master.check(&format!("create -f {path}"), "configmap/two created");
+    fs::write(path, list.replace("data", "datta")).expect("a manifest");
+    master.refuse(&format!("apply -f {path}"), "unknown field \"datta\"");
+    master.check("explain pod.spec.containers.image", "<string>");
+}
+
+#[test]
 fn mistakes_are_told_clearly() {
     if kubectl_missing() {
         return;

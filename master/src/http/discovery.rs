@@ -14,6 +14,10 @@ use super::path::Document;
 use super::response::{self, Body};
 use super::{Api, accept};
 
+const JSON: &str = "application/json";
+/// Type of OpenAPI version 2 in protobuf, and its spelling of old, which is no valid media type.
+const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const OPENAPI_PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 /// Type of aggregated discovery documents.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
@@ -32,30 +36,65 @@ pub(super) fn handle(
             && clause.version == "v2"
             && clause.as_kind == "APIGroupDiscoveryList"
     });
-    let plain = "application/json";
-    let (content_type, value) = match document {
-        Document::Paths => (plain, paths()),
-        Document::CoreVersions if aggregated => (AGGREGATED, discovery::aggregated_core()),
-        Document::CoreVersions => (plain, discovery::api_versions(&api.advertised)),
-        Document::Groups if aggregated => (AGGREGATED, discovery::aggregated_groups()),
-        Document::Groups => (plain, discovery::api_groups()),
-        Document::Group(group) => {
-            (plain, discovery::api_group(group).ok_or_else(Status::not_found_path)?)
+    let value = match document {
+        Document::Paths => paths(),
+        Document::CoreVersions if aggregated => {
+            return Ok(cacheable(AGGREGATED, encode(&discovery::aggregated_core()), headers));
         }
+        Document::CoreVersions => discovery::api_versions(&api.advertised),
+        Document::Groups if aggregated => {
+            return Ok(cacheable(AGGREGATED, encode(&discovery::aggregated_groups()), headers));
+        }
+        Document::Groups => discovery::api_groups(),
+        Document::Group(group) => discovery::api_group(group).ok_or_else(Status::not_found_path)?,
         Document::Resources(group, version) => {
-            (plain, discovery::api_resources(group, version).ok_or_else(Status::not_found_path)?)
+            discovery::api_resources(group, version).ok_or_else(Status::not_found_path)?
         }
-        Document::OpenApiIndex => (plain, openapi::index()),
+        Document::OpenApiV2 => return openapi_v2(headers),
+        Document::OpenApiIndex => {
+            return Ok(cacheable(JSON, Bytes::from_static(openapi::v3_index()), headers));
+        }
         Document::OpenApi(group, version) => {
-            (plain, openapi::document(group, version).ok_or_else(Status::not_found_path)?)
+            let text = openapi::v3_json(group, version).ok_or_else(Status::not_found_path)?;
+            return Ok(cacheable(JSON, text.into(), headers));
         }
     };
-    Ok(cacheable(content_type, &value, headers))
+    Ok(cacheable(JSON, encode(&value), headers))
+}
+
+/// Answers with the document of OpenAPI version 2 in the first form of the client's list that we
+/// have.
+///
+/// # Errors
+///
+/// 406 when we have none of them.
+fn openapi_v2(headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let clauses = accept::clauses(headers);
+    let protobuf = if clauses.is_empty() {
+        false
+    } else {
+        clauses
+            .iter()
+            .find_map(|clause| match clause.media {
+                JSON | "application/*" | "*/*" => Some(false),
+                OPENAPI_PROTOBUF | OPENAPI_PROTOBUF_OLD => Some(true),
+                _ => None,
+            })
+            .ok_or_else(|| Status::not_acceptable(&[JSON, OPENAPI_PROTOBUF]))?
+    };
+    Ok(if protobuf {
+        cacheable(OPENAPI_PROTOBUF, openapi::v2_protobuf().into(), headers)
+    } else {
+        cacheable(JSON, openapi::v2_json().into(), headers)
+    })
+}
+
+fn encode(value: &Value) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
 }
 
 /// Answers with a document, or with 304 to a client that has it already.
-fn cacheable(content_type: &'static str, value: &Value, headers: &HeaderMap) -> Response<Body> {
-    let bytes = serde_json::to_vec(value).unwrap_or_default();
+fn cacheable(content_type: &'static str, bytes: Bytes, headers: &HeaderMap) -> Response<Body> {
     let mut tag = String::from("\"");
     for byte in digest(&SHA256, &bytes).as_ref() {
         let _ = write!(tag, "{byte:02X}");
@@ -69,7 +108,7 @@ fn cacheable(content_type: &'static str, value: &Value, headers: &HeaderMap) -> 
     let mut answer = if known {
         response::whole(StatusCode::NOT_MODIFIED, content_type, Bytes::new())
     } else {
-        response::whole(StatusCode::OK, content_type, Bytes::from(bytes))
+        response::whole(StatusCode::OK, content_type, bytes)
     };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         answer.headers_mut().insert(ETAG, tag);
@@ -81,8 +120,64 @@ fn cacheable(content_type: &'static str, value: &Value, headers: &HeaderMap) -> 
 fn paths() -> Value {
     json!({
         "paths": [
-            "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz",
-            "/version",
+            "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2",
+            "/openapi/v3", "/readyz", "/version",
         ],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, CONTENT_TYPE};
+
+    use super::*;
+
+    fn headers(accept: &str, known: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(ACCEPT, accept), (IF_NONE_MATCH, known)] {
+            if !value.is_empty() {
+                headers.insert(name, value.parse().unwrap());
+            }
+        }
+        headers
+    }
+
+    #[track_caller]
+    fn check(accept: &str, expected: Option<&str>) {
+        let answer = openapi_v2(&headers(accept, ""));
+        let found = match &answer {
+            Ok(answer) => Some(answer.headers()[CONTENT_TYPE].to_str().unwrap()),
+            Err(status) => {
+                assert_eq!(status.code, 406);
+                None
+            }
+        };
+        assert_eq!(found, expected, "{accept}");
+    }
+
+    #[test]
+    fn openapi_v2_comes_in_the_first_known_form() {
+        check("", Some(JSON));
+        check("*/*", Some(JSON));
+        check("application/json", Some(JSON));
+        check(OPENAPI_PROTOBUF, Some(OPENAPI_PROTOBUF));
+        check(OPENAPI_PROTOBUF_OLD, Some(OPENAPI_PROTOBUF));
+        check(&format!("{OPENAPI_PROTOBUF}, application/json"), Some(OPENAPI_PROTOBUF));
+        check(&format!("text/html, application/json, {OPENAPI_PROTOBUF}"), Some(JSON));
+        check("text/html", None);
+        check("application/vnd.kubernetes.protobuf", None);
+    }
+
+    #[test]
+    fn known_document_is_not_sent_again() {
+        for form in [JSON, OPENAPI_PROTOBUF] {
+            let answer = openapi_v2(&headers(form, "")).unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            let tag = answer.headers()[ETAG].to_str().unwrap();
+            let again = openapi_v2(&headers(form, tag)).unwrap();
+            assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+            let other = openapi_v2(&headers(form, "\"other\"")).unwrap();
+            assert_eq!(other.status(), StatusCode::OK);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! in the table is an error; numbers of fields that are not in it are skipped.
 
 mod base64;
-mod wire;
+pub(crate) mod wire;
 
 use serde_json::{Map, Value};
 

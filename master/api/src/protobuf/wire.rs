@@ -4,7 +4,7 @@ use super::DecodeProtobufError;
 
 /// One value as the wire has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scalar<'a> {
+pub(crate) enum Scalar<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32(u32),
@@ -13,17 +13,17 @@ pub(super) enum Scalar<'a> {
 
 /// Reads fields one after the other.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// Next field with its number; none at the end.
-    pub(super) fn field(&mut self) -> Result<Option<(u32, Scalar<'a>)>, DecodeProtobufError> {
+    pub(crate) fn field(&mut self) -> Result<Option<(u32, Scalar<'a>)>, DecodeProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Next number of a packed list; none at the end.
-    pub(super) fn packed(&mut self) -> Result<Option<u64>, DecodeProtobufError> {
+    pub(crate) fn packed(&mut self) -> Result<Option<u64>, DecodeProtobufError> {
         if self.rest.is_empty() { Ok(None) } else { self.varint().map(Some) }
     }
 

@@ -1,6 +1,6 @@
 //! Messages of `apps/v1`: Deployment and ReplicaSet.
 
-use super::{ListType, Message, Type, field, kept, message, meta, pod, retained};
+use super::{Field, ListType, Message, Package, Type, field, kept, meta, pod, retained};
 
 pub(super) static DEPLOYMENT: Message = message(
     "Deployment",
@@ -115,3 +115,7 @@ pub(super) static ROLLING_UPDATE_DEPLOYMENT: Message = message(
     "RollingUpdateDeployment",
     &[field(1, "maxUnavailable", Type::IntOrString), field(2, "maxSurge", Type::IntOrString)],
 );
+
+const fn message(name: &'static str, fields: &'static [Field]) -> Message {
+    Message { package: Package::Apps, ..super::message(name, fields) }
+}

@@ -1,6 +1,6 @@
 //! Messages of `autoscaling/v1`: Scale.
 
-use super::{Message, Type, field, kept, message, meta};
+use super::{Field, Message, Package, Type, field, kept, meta};
 
 pub(super) static SCALE: Message = message(
     "Scale",
@@ -15,3 +15,7 @@ pub(super) static SCALE_SPEC: Message = message("ScaleSpec", &[field(1, "replica
 
 pub(super) static SCALE_STATUS: Message =
     message("ScaleStatus", &[kept(1, "replicas", Type::Int32), field(2, "selector", Type::String)]);
+
+const fn message(name: &'static str, fields: &'static [Field]) -> Message {
+    Message { package: Package::Autoscaling, ..super::message(name, fields) }
+}

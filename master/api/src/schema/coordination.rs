@@ -1,6 +1,6 @@
 //! Messages of `coordination.k8s.io/v1`: Lease.
 
-use super::{Message, Type, field, kept, message, meta};
+use super::{Field, Message, Package, Type, field, kept, meta};
 
 pub(super) static LEASE: Message = message(
     "Lease",
@@ -22,3 +22,7 @@ pub(super) static LEASE_SPEC: Message = message(
         kept(7, "preferredHolder", Type::String),
     ],
 );
+
+const fn message(name: &'static str, fields: &'static [Field]) -> Message {
+    Message { package: Package::Coordination, ..super::message(name, fields) }
+}

@@ -1,6 +1,6 @@
 //! Messages of `discovery.k8s.io/v1`: EndpointSlice.
 
-use super::{ListType, Message, Type, field, kept, message, meta, pod};
+use super::{Field, ListType, Message, Package, Type, field, kept, meta, pod};
 
 pub(super) static ENDPOINT: Message = message(
     "Endpoint",
@@ -56,3 +56,7 @@ pub(super) static ENDPOINT_SLICE: Message = message(
 pub(super) static FOR_NODE: Message = message("ForNode", &[field(1, "name", Type::String)]);
 
 pub(super) static FOR_ZONE: Message = message("ForZone", &[field(1, "name", Type::String)]);
+
+const fn message(name: &'static str, fields: &'static [Field]) -> Message {
+    Message { package: Package::Discovery, ..super::message(name, fields) }
+}

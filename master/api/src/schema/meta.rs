@@ -1,6 +1,6 @@
 //! Messages of `meta/v1`: object metadata, selectors, conditions, delete options.
 
-use super::{ListType, Message, Type, atomic, field, kept, message};
+use super::{Field, ListType, Message, Package, Type, field, kept};
 
 pub(super) static CONDITION: Message = message(
     "Condition",
@@ -105,3 +105,11 @@ pub(super) static PRECONDITIONS: Message = message(
     "Preconditions",
     &[kept(1, "uid", Type::String), kept(2, "resourceVersion", Type::String)],
 );
+
+const fn message(name: &'static str, fields: &'static [Field]) -> Message {
+    Message { package: Package::Meta, ..super::message(name, fields) }
+}
+
+const fn atomic(name: &'static str, fields: &'static [Field]) -> Message {
+    Message { package: Package::Meta, ..super::atomic(name, fields) }
+}

@@ -2,7 +2,7 @@
 //! is merged.
 //!
 //! One table for everything that has to know fields: type checks and pruning, protobuf,
-//! strategic merge and server-side apply. It knows nothing of defaults or validation.
+//! strategic merge, server-side apply and OpenAPI. It knows nothing of defaults or validation.
 
 mod apps;
 mod autoscaling;
@@ -11,12 +11,15 @@ mod coordination;
 mod discovery;
 mod meta;
 mod node;
+mod package;
 mod plain;
 mod pod;
 mod policy;
 mod scheduling;
 mod service;
 mod volume;
+
+pub use package::Package;
 
 /// A message: an object with known fields.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Message {
     pub fields: &'static [Field],
     /// Server-side apply owns it as a whole and not field by field.
     pub atomic: bool,
+    /// Upstream's package of the type.
+    pub package: Package,
 }
 
 /// A field of a message.
@@ -133,11 +138,11 @@ pub const fn root(message: &'static Message) -> Type {
 }
 
 const fn message(name: &'static str, fields: &'static [Field]) -> Message {
-    Message { name, fields, atomic: false }
+    Message { name, fields, atomic: false, package: Package::Core }
 }
 
 const fn atomic(name: &'static str, fields: &'static [Field]) -> Message {
-    Message { name, fields, atomic: true }
+    Message { name, fields, atomic: true, package: Package::Core }
 }
 
 const fn field(number: u32, name: &'static str, kind: Type) -> Field {

@@ -1,6 +1,6 @@
 //! Messages of `policy/v1`: Eviction.
 
-use super::{Message, Type, field, message, meta};
+use super::{Field, Message, Package, Type, field, meta};
 
 pub(super) static EVICTION: Message = message(
     "Eviction",
@@ -9,3 +9,7 @@ pub(super) static EVICTION: Message = message(
         field(2, "deleteOptions", Type::Message(&meta::DELETE_OPTIONS)),
     ],
 );
+
+const fn message(name: &'static str, fields: &'static [Field]) -> Message {
+    Message { package: Package::Policy, ..super::message(name, fields) }
+}
