@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
+use bramble_runtime::real_time::{self, Urgent};
 use bramble_shared::heartbeat::Report;
 use bramble_shared::heartbeat_sender::{
     HeartbeatSender, SenderEvent, SenderIdentity, SenderSession,
@@ -27,7 +28,7 @@ use crate::fence_link::FenceLink;
 use crate::progress::Progress;
 
 /// The most urgent nice value that there is.
-const URGENT: i32 = -20;
+const MOST_URGENT_NICE: i32 = -20;
 
 /// A new session of the node link.
 #[derive(Debug)]
@@ -198,23 +199,30 @@ impl Beat {
 
 impl Progress {
     fn report(&self) -> Report {
+        let vitals = self.vitals();
         Report {
             pod_manager_rounds: self.pod_manager_rounds(),
             runtime_rounds: self.runtime_rounds(),
             memory_pressure: false,
             disk_pressure: false,
             pid_pressure: false,
-            throttled: self.throttled(),
-            temperature_celsius: self.temperature(),
+            power: vitals.power,
+            temperature_celsius: vitals.temperature_celsius,
+            card_kib_per_day: vitals.card_kib_per_day,
+            // The sender knows these.
             timer_lag_ms: 0,
+            round_trip_us: None,
         }
     }
 }
 
 /// Asks the scheduler to run this thread before all others; without it heartbeats are as late as
-/// the board is busy. The nice value is per thread on Linux.
+/// the board is busy.
 fn become_urgent() {
-    if let Err(error) = rustix::process::setpriority_process(None, URGENT) {
+    let Err(error) = real_time::run_before_others(Urgent::Heartbeat) else { return };
+    tracing::info!(%error, "the heartbeat thread has no real-time priority");
+    // The nice value is per thread on Linux.
+    if let Err(error) = rustix::process::setpriority_process(None, MOST_URGENT_NICE) {
         tracing::info!(%error, "the heartbeat thread has no priority over others");
     }
 }

@@ -151,6 +151,9 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         // Before the join: the master's own agent finds its master by it, and so do people.
         helpers.spawn(mdns::serve(name.clone(), config.bridge.clone()));
     }
+    if !config.ntp_servers.is_empty() {
+        helpers.spawn(wall_clock::follow_servers(config.ntp_servers.clone()));
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(system("watch for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("watch for SIGINT"))?;
     if let Some(token) = config.token.clone() {
@@ -188,13 +191,14 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     let seed = incarnation.0 ^ u64::from(u32::from(address));
     let heartbeat = Heartbeat::start(identity, seed, fence, Arc::clone(&progress))
         .map_err(system("start the heartbeat thread"))?;
-    helpers.spawn(vitals::keep(Arc::clone(&progress)));
+    let card = vitals::card_statistics(&config.data_dir, config.boot_report.is_some());
+    helpers.spawn(vitals::keep(card, Arc::clone(&progress)));
     helpers.spawn(readiness::keep(
         config.run_dir.join(readiness::FILE),
         boot_id,
         Arc::clone(&progress),
     ));
-    if config.set_clock {
+    if keeps_time(&config) {
         helpers.spawn(wall_clock::keep(config.data_dir.clone()));
     }
     let node = Arc::new(Node {
@@ -226,10 +230,15 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         _ = terminate.recv() => tracing::info!("agent ends, pods go on"),
         _ = interrupt.recv() => tracing::info!("agent ends, pods go on"),
     }
-    if node.config.set_clock {
+    if keeps_time(&node.config) {
         wall_clock::note(&node.config.data_dir);
     }
     Ok(())
+}
+
+/// Whether this board's clock is the agent's concern, and so its time worth remembering.
+fn keeps_time(config: &Config) -> bool {
+    config.set_clock || !config.ntp_servers.is_empty()
 }
 
 fn registries(config: &Config) -> Registries {

@@ -1,6 +1,10 @@
 //! Counters by which the rest of the agent proves that it moves, read by the heartbeat thread.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, Ordering};
+
+use bramble_shared::heartbeat::Power;
+
+use crate::vitals::Vitals;
 
 /// Rounds of the loops that a live heartbeat thread must not lie about.
 #[derive(Debug)]
@@ -10,10 +14,11 @@ pub(crate) struct Progress {
     acknowledged: AtomicBool,
     synced: AtomicBool,
     temperature: AtomicI32,
-    throttled: AtomicBool,
+    power: AtomicI32,
+    card_kib_per_day: AtomicI64,
 }
 
-/// A temperature that is not known.
+/// A figure that is not known.
 const UNKNOWN: i32 = i32::MIN;
 
 impl Default for Progress {
@@ -24,7 +29,8 @@ impl Default for Progress {
             acknowledged: AtomicBool::default(),
             synced: AtomicBool::default(),
             temperature: AtomicI32::new(UNKNOWN),
-            throttled: AtomicBool::default(),
+            power: AtomicI32::new(UNKNOWN),
+            card_kib_per_day: AtomicI64::new(UNKNOWN.into()),
         }
     }
 }
@@ -45,20 +51,24 @@ impl Progress {
         self.acknowledged.load(Ordering::Relaxed) && self.synced.load(Ordering::Relaxed)
     }
 
-    /// How hot the board is, in degrees Celsius, and whether it slows itself down.
-    pub(crate) fn note_vitals(&self, temperature: Option<i8>, throttled: bool) {
-        self.temperature.store(temperature.map_or(UNKNOWN, i32::from), Ordering::Relaxed);
-        self.throttled.store(throttled, Ordering::Relaxed);
+    /// How the board is.
+    pub(crate) fn note_vitals(&self, vitals: &Vitals) {
+        let Vitals { temperature_celsius, power, card_kib_per_day } = vitals;
+        let temperature = temperature_celsius.map_or(UNKNOWN, i32::from);
+        self.temperature.store(temperature, Ordering::Relaxed);
+        self.power.store(power.map_or(UNKNOWN, |power| power.0.into()), Ordering::Relaxed);
+        let card = card_kib_per_day.map_or(UNKNOWN.into(), i64::from);
+        self.card_kib_per_day.store(card, Ordering::Relaxed);
     }
 
-    /// The processor's temperature in degrees Celsius, if it is known.
-    pub(crate) fn temperature(&self) -> Option<i8> {
-        i8::try_from(self.temperature.load(Ordering::Relaxed)).ok()
-    }
-
-    /// Whether the board slows itself down.
-    pub(crate) fn throttled(&self) -> bool {
-        self.throttled.load(Ordering::Relaxed)
+    /// How the board is, as noted last.
+    pub(crate) fn vitals(&self) -> Vitals {
+        let power = u8::try_from(self.power.load(Ordering::Relaxed));
+        Vitals {
+            temperature_celsius: i8::try_from(self.temperature.load(Ordering::Relaxed)).ok(),
+            power: power.ok().map(Power),
+            card_kib_per_day: u32::try_from(self.card_kib_per_day.load(Ordering::Relaxed)).ok(),
+        }
     }
 
     /// The pod manager's loop went round.

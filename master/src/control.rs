@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use bramble_master_core::action::Action;
 use bramble_master_core::controllers::{
-    Outcome, deployment, endpoint_slice, garbage, namespaces, node_lifecycle, replica_set,
+    Outcome, deployment, endpoint_slice, garbage, namespaces, node_lifecycle, node_power,
+    replica_set,
 };
 use bramble_master_core::scheduler::Scheduler;
 use bramble_master_core::view::resource::Resource;
@@ -286,6 +287,7 @@ impl ControlLoop {
         // What moves traffic comes first.
         outcome.merge(endpoint_slice::reconcile(snapshot, &contacts));
         outcome.merge(node_lifecycle::reconcile(snapshot, &contacts, now));
+        outcome.merge(node_power::reconcile(snapshot, &self.heartbeats.power(), now));
         outcome.merge(replica_set::reconcile(snapshot, now));
         outcome.merge(deployment::reconcile(snapshot, now));
         outcome.merge(namespaces::reconcile(snapshot, now));

@@ -7,9 +7,11 @@ mod listener;
 mod table;
 mod term;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bramble_master_core::membership::{Arrival, Change, Contacts, Membership};
+use bramble_master_core::vitals::{PowerState, Vitals, VitalsTable};
 use bramble_shared::heartbeat_receiver::{Grant, ReceiverSession};
 use bramble_shared::ids::{NodeId, SessionIndex};
 use bramble_shared::lease::{LeaseProfile, LeaseProfileError};
@@ -52,6 +54,7 @@ pub(crate) struct Heartbeats {
 struct State {
     table: SessionTable,
     membership: Membership,
+    vitals: VitalsTable,
     health: LocalHealth,
 }
 
@@ -72,6 +75,7 @@ impl Heartbeats {
             table: SessionTable::default(),
             // Versions count within a term, and the term has just been raised.
             membership: Membership::new(1),
+            vitals: VitalsTable::default(),
             health: LocalHealth::default(),
         };
         let heartbeats = Arc::new(Self {
@@ -109,6 +113,20 @@ impl Heartbeats {
         self.lock().membership.contacts(Instant::now())
     }
 
+    /// How the boards are that are in contact, by node name.
+    pub(crate) fn vitals(&self) -> BTreeMap<Arc<str>, Vitals> {
+        let (state, now) = (self.lock(), Instant::now());
+        let of = |(node, name)| Some((Arc::clone(name), state.vitals.vitals(node, now)?));
+        state.membership.in_contact().filter_map(of).collect()
+    }
+
+    /// What is wrong with the power of the boards that are in contact and can tell, by node name.
+    pub(crate) fn power(&self) -> BTreeMap<Arc<str>, PowerState> {
+        let state = self.lock();
+        let of = |(node, name)| Some((Arc::clone(name), state.vitals.power(node)?));
+        state.membership.in_contact().filter_map(of).collect()
+    }
+
     /// Takes a place in the table; none if it is full. It must be given back, or used by
     /// [`Self::install`].
     pub(crate) fn reserve(self: &Arc<Self>) -> Option<Reservation> {
@@ -136,6 +154,7 @@ impl Heartbeats {
     pub(crate) fn remove_node(&self, node: NodeId) {
         let mut state = self.lock();
         state.membership.remove(node);
+        state.vitals.remove(node);
         state.table.revoke(node);
         drop(state);
         self.changed.notify_one();
@@ -151,14 +170,18 @@ impl Heartbeats {
     /// is not authentic.
     fn handle_datagram(&self, datagram: &mut [u8], reply: &mut [u8]) -> Option<usize> {
         let mut state = self.lock();
-        let State { table, membership, .. } = &mut *state;
+        let State { table, membership, vitals, .. } = &mut *state;
+        let now = Instant::now();
         let (node, receiver, heartbeat) = table.open(datagram)?;
         let arrival = Arrival {
             boot: heartbeat.boot_id,
             incarnation: heartbeat.incarnation,
             sequence: heartbeat.sequence,
         };
-        let change = membership.handle_heartbeat(node, arrival, Instant::now());
+        let change = membership.handle_heartbeat(node, arrival, now);
+        // A cloned card's board must not speak for the one that it was cloned from.
+        let believed = membership.contact(node).and_then(|it| it.boot()) == Some(arrival.boot);
+        let power_changed = believed && vitals.handle_heartbeat(node, &heartbeat, now);
         let unreachable = membership.unreachable_set();
         let grant = Grant {
             term: self.term,
@@ -170,6 +193,9 @@ impl Heartbeats {
         drop(state);
         if let Some(change) = change {
             self.report(&[change]);
+        }
+        if power_changed {
+            self.changed.notify_one();
         }
         len.ok()
     }

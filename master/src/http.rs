@@ -21,6 +21,7 @@ mod subresource;
 mod tls;
 mod token_api;
 mod upgrade;
+mod vitals;
 mod watch;
 mod write;
 
@@ -120,6 +121,7 @@ async fn dispatch(
             Ok(response::text(StatusCode::OK, api.metrics.render(api.objects.revision())))
         }
         Route::Tokens(id) => token_api::handle(api, request, id.as_deref()).await,
+        Route::Vitals => vitals::handle(api, request.method()),
         Route::Upgrade(node) => upgrade::handle(api, &node, request).await,
         Route::Discovery(document) if reading => {
             discovery::handle(api, &document, request.headers())

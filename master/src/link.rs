@@ -20,13 +20,16 @@ mod registration;
 mod reports;
 mod service;
 mod session;
+mod time_told;
 mod upgrade;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bramble_api::Status;
+use bramble_master_core::vitals::Vitals;
 use bramble_shared::link::{Ipv4Range, LogsRequest, UpgradeReply, UpgradeRequest};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -153,6 +156,10 @@ impl NodePort for NodeLink {
                 tracing::warn!(%node, %peer, error = %Chain(&error), "node link failed");
             }
         }
+    }
+
+    fn vitals(&self) -> BTreeMap<Arc<str>, Vitals> {
+        self.heartbeats.vitals()
     }
 
     async fn logs(

@@ -1,12 +1,15 @@
 //! The port through which the API server hands nodes over, and reaches them.
 //!
 //! The TLS listener recognises nodes by ALPN and gives their streams to this trait; the node
-//! link implements it. The HTTP handlers ask it for what only a node has: logs.
+//! link implements it. The HTTP handlers ask it for what only a node has, such as logs.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bramble_api::Status;
+use bramble_master_core::vitals::Vitals;
 use bramble_shared::link::{LogsRequest, UpgradeReply};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -24,6 +27,9 @@ pub(crate) trait NodePort: Send + Sync {
     /// `node` is the name in the client certificate (`CN=system:node:<name>`, `O=system:nodes`),
     /// which was verified against the cluster's CA.
     async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, node: String);
+
+    /// How the boards are that are in contact, by node name.
+    fn vitals(&self) -> BTreeMap<Arc<str>, Vitals>;
 
     /// Opens a container's log on its node.
     ///

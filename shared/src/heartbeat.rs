@@ -23,7 +23,8 @@ pub struct Heartbeat {
     /// The agent's start on this board.
     #[serde(with = "incarnation")]
     pub incarnation: Incarnation,
-    /// The agent's own clock when it sent this, in microseconds; means nothing to others.
+    /// Microseconds since its board booted, on the agent's own clock, when it sent this; compared
+    /// with no other clock.
     #[serde(with = "postcard::fixint::le")]
     pub sent_at: u64,
     /// Number of the newest acknowledgement in this session, 0 before the first.
@@ -48,13 +49,45 @@ pub struct Report {
     pub disk_pressure: bool,
     /// Few process ids left.
     pub pid_pressure: bool,
-    /// The board slows itself down: too hot, or too little voltage.
-    pub throttled: bool,
+    /// What the board says of its power, where it can.
+    pub power: Option<Power>,
     /// Temperature of the processor in degrees Celsius, where it can be read.
     pub temperature_celsius: Option<i8>,
     /// How late the last heartbeat was sent, in milliseconds.
     #[serde(with = "postcard::fixint::le")]
     pub timer_lag_ms: u16,
+    /// Smoothed time from a heartbeat to its acknowledgement, in microseconds; none while the
+    /// master does not answer.
+    pub round_trip_us: Option<u32>,
+    /// What is written to the board's card in a day, in KiB, as it went since the boot.
+    pub card_kib_per_day: Option<u32>,
+}
+
+/// What a board says of its power: the flags that a Pi's firmware has for this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Power(pub u8);
+
+impl Power {
+    /// The supply gives too little voltage.
+    pub const UNDER_VOLTAGE: Self = Self(1);
+    /// The processor may not run at its full frequency.
+    pub const CAPPED: Self = Self(2);
+    /// The processor is slowed down.
+    pub const THROTTLED: Self = Self(4);
+    /// It is so hot that the processor is slowed down a little.
+    pub const HOT: Self = Self(8);
+
+    /// Whether a flag of `flags` is set.
+    #[must_use]
+    pub const fn any(self, flags: Self) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// All flags of both.
+    #[must_use]
+    pub const fn with(self, flags: Self) -> Self {
+        Self(self.0 | flags.0)
+    }
 }
 
 impl Heartbeat {
@@ -113,9 +146,11 @@ mod tests {
             memory_pressure: true,
             disk_pressure: false,
             pid_pressure: false,
-            throttled: true,
+            power: Some(Power::THROTTLED),
             temperature_celsius: Some(-1),
             timer_lag_ms: 9,
+            round_trip_us: Some(400),
+            card_kib_per_day: Some(10),
         },
     };
 
@@ -129,7 +164,8 @@ mod tests {
         expected.extend([5, 4, 0, 0, 0, 0, 0, 0]);
         expected.extend([6, 0, 0, 0, 0, 0, 0, 0]);
         expected.extend([7, 0, 0, 0, 8, 0, 0, 0]);
-        expected.extend([1, 0, 0, 1, 1, 0xff, 9, 0]);
+        expected.extend([1, 0, 0, 1, 4, 1, 0xff, 9, 0]);
+        expected.extend([1, 0x90, 3, 1, 10]);
         assert_eq!(bytes, expected);
         assert_eq!(Heartbeat::decode(bytes), Ok(HEARTBEAT));
     }
@@ -146,6 +182,22 @@ mod tests {
         };
         let mut buffer = [0; HEARTBEAT_LEN_MAX];
         assert!(shortest.encode(&mut buffer).unwrap().len() >= ACK_LEN_MAX);
+    }
+
+    #[test]
+    fn longest_heartbeat_fits() {
+        let longest = Report {
+            pod_manager_rounds: u32::MAX,
+            runtime_rounds: u32::MAX,
+            power: Some(Power(u8::MAX)),
+            temperature_celsius: Some(i8::MIN),
+            timer_lag_ms: u16::MAX,
+            round_trip_us: Some(u32::MAX),
+            card_kib_per_day: Some(u32::MAX),
+            ..HEARTBEAT.report
+        };
+        let mut buffer = [0; HEARTBEAT_LEN_MAX];
+        assert!(Heartbeat { report: longest, ..HEARTBEAT }.encode(&mut buffer).is_some());
     }
 
     #[test]

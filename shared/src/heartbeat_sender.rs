@@ -11,6 +11,7 @@ use crate::heartbeat::{HEARTBEAT_LEN_MAX, Heartbeat, Report};
 use crate::ids::{BootId, Incarnation, SessionIndex};
 use crate::jitter::Jitter;
 use crate::node_set::NodeSet;
+use crate::round_trip::RoundTrip;
 use crate::seal::{OpenError, Opener, Sealer, SessionKeys};
 use crate::wire::{DecodeBodyError, PacketKind};
 
@@ -85,6 +86,7 @@ pub struct HeartbeatSender {
     session: Option<Session>,
     sequence: u64,
     sent: heapless::Deque<(u64, Instant), SENT_MAX>,
+    round_trip: RoundTrip,
     term: u64,
     lease_until: Option<Instant>,
     unreachable: NodeSet,
@@ -115,6 +117,7 @@ impl HeartbeatSender {
             session: None,
             sequence: 0,
             sent: heapless::Deque::new(),
+            round_trip: RoundTrip::new(),
             term: 0,
             lease_until: None,
             unreachable: NodeSet::EMPTY,
@@ -177,7 +180,7 @@ impl HeartbeatSender {
         session.redial_at = now + Duration::from_millis(REDIAL_AFTER_MS);
         self.enter_term(ack.term);
         self.take_unreachable(&ack);
-        self.take_lease(&ack);
+        self.take_sent(now, &ack);
         Ok(())
     }
 
@@ -194,6 +197,7 @@ impl HeartbeatSender {
         }
         if now >= session.redial_at {
             session.redial_at = now + Duration::from_millis(REDIAL_AFTER_MS);
+            self.round_trip = RoundTrip::new();
             self.push_event(SenderEvent::Redial);
         }
     }
@@ -216,7 +220,11 @@ impl HeartbeatSender {
             incarnation: self.identity.incarnation,
             sent_at: now.as_micros(),
             last_ack: session.last_ack,
-            report: Report { timer_lag_ms: lag_ms, ..*report },
+            report: Report {
+                timer_lag_ms: lag_ms,
+                round_trip_us: self.round_trip.micros(),
+                ..*report
+            },
         };
         let mut body = [0; HEARTBEAT_LEN_MAX];
         let sealed = session.sealer.seal(heartbeat.encode(&mut body)?, buffer).ok()?;
@@ -260,9 +268,14 @@ impl HeartbeatSender {
         }
     }
 
-    fn take_lease(&mut self, ack: &Ack) {
+    /// What follows from when the heartbeat was sent that this acknowledges.
+    fn take_sent(&mut self, now: Instant, ack: &Ack) {
         let sent = self.sent.iter().find(|(sequence, _)| *sequence == ack.sequence);
-        let Some((_, sent)) = sent.filter(|_| ack.lease_ms > 0) else { return };
+        let Some((_, sent)) = sent else { return };
+        self.round_trip.add(now.saturating_duration_since(*sent));
+        if ack.lease_ms == 0 {
+            return;
+        }
         let until = *sent + Duration::from_millis(u64::from(ack.lease_ms));
         if self.lease_until.is_none_or(|current| until > current) {
             self.lease_until = Some(until);
@@ -350,6 +363,26 @@ mod tests {
         assert_eq!(pair.0.lease_until(), Some(at(1_510)));
         assert_eq!(pair.0.poll_event(), Some(SenderEvent::LeaseUntil(at(1_510))));
         assert_eq!(pair.0.poll_event(), None);
+    }
+
+    /// The round trip that the next heartbeat tells.
+    fn told_round_trip(
+        (sender, receiver): &mut (HeartbeatSender, HeartbeatReceiver),
+        now: Instant,
+    ) -> Option<u32> {
+        let mut packet = [0; 512];
+        sender.handle_timeout(now);
+        let len = sender.poll_transmit(now, &Report::default(), &mut packet).unwrap();
+        receiver.handle_input(&mut packet[..len]).unwrap().report.round_trip_us
+    }
+
+    #[test]
+    fn a_heartbeat_tells_the_round_trip_until_nobody_answers() {
+        let mut pair = started();
+        assert_eq!(told_round_trip(&mut pair, at(0)), None);
+        exchange(&mut pair, at(200), at(203), &GRANT).unwrap();
+        assert_eq!(told_round_trip(&mut pair, at(400)), Some(3_000));
+        assert_eq!(told_round_trip(&mut pair, at(703)), None);
     }
 
     #[test]

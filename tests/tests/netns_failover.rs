@@ -279,7 +279,6 @@ fn figures_of_a_boards_link_are_shown_while_it_is_there() {
                     && cell(&table, node, "BOOT").ends_with(['s', 'm', 'h'])
             };
             let all = ["n1", "n2"].into_iter().all(complete);
-            println!("{table}");
             Ok((!all).then_some(table))
         })
         .unwrap();
@@ -288,7 +287,7 @@ fn figures_of_a_boards_link_are_shown_while_it_is_there() {
     let address = cluster.agent("n1").unwrap().address;
     let rules = format!(
         "table ip lossy {{ chain input {{ type filter hook input priority 0; \
-         ip saddr {address} udp dport 6443 numgen inc mod 4 == 0 drop; }} }}"
+         ip saddr {address} udp dport 6443 numgen inc mod 4 == 0 drop; }}; }}"
     );
     nft(&cluster, &[&rules]).unwrap();
     cluster
@@ -317,6 +316,63 @@ fn figures_of_a_boards_link_are_shown_while_it_is_there() {
     println!("{wide}");
     assert_eq!(cell(&wide, "n1", "ADDRESS"), address.to_string(), "{wide}");
     cluster.stop_and_check().unwrap();
+}
+
+#[test]
+fn a_hot_board_with_a_weak_supply_says_so() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = Cluster::start(18).unwrap();
+    cluster.add_agent("n1").unwrap();
+    cluster.wait_until_ready().unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    let told = || {
+        let node = kubectl.json(&["get", "node", "n1"])?;
+        anyhow::Ok(state::condition(&node, "UnderVoltage").to_owned())
+    };
+    let condition = |wanted: &str| {
+        let status = told()?;
+        Ok((status != wanted).then_some(status))
+    };
+    assert_eq!(told().unwrap(), "", "no sensor, no condition");
+
+    // Sensors as a Pi's kernel shows them, seen by this board only.
+    let board = cluster.agent_mut("n1").unwrap();
+    board.cut_power().unwrap();
+    board.power_on().unwrap();
+    let sensors = "mount -t tmpfs tmpfs /sys/class && cd /sys/class && \
+                   mkdir -p thermal/thermal_zone0 hwmon/hwmon0 && \
+                   echo 51234 > thermal/thermal_zone0/temp && \
+                   echo rpi_volt > hwmon/hwmon0/name && echo 0 > hwmon/hwmon0/in0_lcrit_alarm";
+    shell(&cluster, sensors).unwrap();
+    cluster.start_agent("n1").unwrap();
+    let shown = |power: &str| {
+        let table = cluster.bramble(&["node", "list"])?;
+        let told = ["LIVE", "TEMP", "POWER"].map(|heading| cell(&table, "n1", heading));
+        Ok((told != ["yes", "51 C", power]).then_some(table))
+    };
+    let patience = Duration::from_secs(30);
+    cluster.wait_until("its power is well", patience, || shown("ok")).unwrap();
+    cluster.wait_until("the condition says so", patience, || condition("False")).unwrap();
+
+    shell(&cluster, "echo 1 > /sys/class/hwmon/hwmon0/in0_lcrit_alarm").unwrap();
+    cluster.wait_until("its supply is weak", patience, || shown("under-voltage")).unwrap();
+    cluster.wait_until("the condition says so", patience, || condition("True")).unwrap();
+    cluster
+        .wait_until("an event says how to mend it", patience, || {
+            let described = kubectl.run(&["describe", "node", "n1"])?;
+            let told = described.contains("use a stronger power supply")
+                && described.contains("SupplyTooWeak");
+            Ok((!told).then_some(described))
+        })
+        .unwrap();
+    cluster.stop_and_check().unwrap();
+}
+
+/// Runs a line of shell on the board `n1`.
+fn shell(cluster: &Cluster, line: &str) -> anyhow::Result<()> {
+    let args = ["-c", line];
+    let output = cluster.agent("n1")?.command(Path::new("sh"), &args).output()?;
+    text_of("sh", &args, &output).map(drop)
 }
 
 /// One cell of a table; nothing if there is none.

@@ -90,6 +90,7 @@ pub enum ClientCommand {
         subcommand,
         after_help = "Examples:
   bramble node list
+  bramble node list -o wide
   bramble node upgrade pi-2 --image bramble-arm64.img.gz"
     )]
     Node(NodeCommand),
@@ -497,6 +498,9 @@ pub struct VersionArgs {
 pub struct NodeListArgs {
     #[command(flatten)]
     pub(crate) selectors: SelectorArgs,
+    /// Show also what system the boards run, their addresses and serials
+    #[arg(short, long, value_parser = ["wide"])]
+    pub(crate) output: Option<String>,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
 }

@@ -10,6 +10,7 @@ pub mod garbage;
 mod model;
 pub mod namespaces;
 pub mod node_lifecycle;
+pub mod node_power;
 pub mod replica_set;
 mod rollout;
 

@@ -13,3 +13,4 @@ pub mod membership;
 pub mod scheduler;
 pub mod snapshot;
 pub mod view;
+pub mod vitals;

@@ -205,6 +205,13 @@ impl Membership {
         self.members.get(&node).map(|member| member.contact)
     }
 
+    /// The nodes in contact, with their names.
+    pub fn in_contact(&self) -> impl Iterator<Item = (NodeId, &Arc<str>)> {
+        let heard = |contact| matches!(contact, Contact::Alive { .. } | Contact::Suspect { .. });
+        let members = self.members.iter().filter(move |(_, member)| heard(member.contact));
+        members.map(|(node, member)| (*node, &member.name))
+    }
+
     /// Whether pods of unreachable nodes may be replaced: our own network is not in doubt, and at
     /// least one agent on another board is in contact.
     #[must_use]
@@ -333,6 +340,8 @@ mod tests {
         world.silent = vec![1];
         let changes = world.run(900);
         assert_eq!(changes, [change(1, Verdict::Suspected), change(1, Verdict::Unreachable)]);
+        let in_contact: Vec<_> = world.membership.in_contact().map(|(node, _)| node.0).collect();
+        assert_eq!(in_contact, [0, 2, 3, 4]);
         let set = world.membership.unreachable_set();
         assert_eq!((set.version, set.nodes.iter().collect::<Vec<_>>()), (8, vec![NodeId(1)]));
         assert!(world.may_replace());

@@ -284,6 +284,7 @@ impl Board {
                     let _ = self.control.write_all(&pong).await;
                     let _ = self.control.flush().await;
                 }
+                ToAgent::TimeOfDay(_) => {}
                 other @ (ToAgent::Change(_) | ToAgent::Synced { .. }) => return Some(other),
             }
         }

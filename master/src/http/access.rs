@@ -98,6 +98,7 @@ mod tests {
     use super::{User, check};
 
     const UPGRADE: &str = "/bramble/v1/nodes/pi-2/upgrade";
+    const VITALS: &str = "/bramble/v1/nodes";
 
     #[track_caller]
     fn code(name: &str, group: &str, path: &str) -> u16 {
@@ -110,9 +111,16 @@ mod tests {
 
     #[test]
     fn only_administrators_reach_objects() {
-        for path in
-            ["/api/v1/pods", "/apis", "/metrics", "/bramble/v1/tokens", "/openapi/v3", UPGRADE]
-        {
+        for path in [
+            "/api/v1/pods",
+            "/apis",
+            "/metrics",
+            "/bramble/v1/tokens",
+            "/openapi/v2",
+            "/openapi/v3",
+            UPGRADE,
+            VITALS,
+        ] {
             assert_eq!(code("admin", "system:masters", path), 200);
             assert_eq!(code("system:node:a", "system:nodes", path), 403);
             assert_eq!(code("eve", "", path), 403);

@@ -16,6 +16,8 @@ pub(super) enum Route {
     Metrics,
     /// Join tokens: all, or the one with this id.
     Tokens(Option<String>),
+    /// How the nodes' boards are.
+    Vitals,
     /// The system of a node's card.
     Upgrade(String),
     /// Documents about the API itself.
@@ -37,6 +39,8 @@ pub(super) enum Document {
     Group(String),
     /// `/api/v1`, `/apis/G/V`.
     Resources(String, String),
+    /// `/openapi/v2`.
+    OpenApiV2,
     /// `/openapi/v3`.
     OpenApiIndex,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/G/V`.
@@ -85,6 +89,7 @@ impl Route {
             ["metrics"] => Self::Metrics,
             ["bramble", "v1", "tokens"] => Self::Tokens(None),
             ["bramble", "v1", "tokens", id] => Self::Tokens(Some(own(id))),
+            ["bramble", "v1", "nodes"] => Self::Vitals,
             ["bramble", "v1", "nodes", node, "upgrade"] => Self::Upgrade(own(node)),
             ["api"] => Self::Discovery(Document::CoreVersions),
             ["apis"] => Self::Discovery(Document::Groups),
@@ -93,6 +98,7 @@ impl Route {
             ["apis", group, version] => {
                 Self::Discovery(Document::Resources(own(group), own(version)))
             }
+            ["openapi", "v2"] => Self::Discovery(Document::OpenApiV2),
             ["openapi", "v3"] => Self::Discovery(Document::OpenApiIndex),
             ["openapi", "v3", "api", version] => {
                 Self::Discovery(Document::OpenApi(String::new(), own(version)))
@@ -218,6 +224,7 @@ mod tests {
         check("/api", Document::CoreVersions);
         check("/apis/", Document::Groups);
         check("/apis/apps/v1", Document::Resources("apps".to_owned(), "v1".to_owned()));
+        check("/openapi/v2", Document::OpenApiV2);
         check("/openapi/v3/api/v1", Document::OpenApi(String::new(), "v1".to_owned()));
     }
 }

@@ -1,4 +1,11 @@
 //! `node list`: the boards at a glance. What nobody told is `-`.
+//!
+//! Nodes come from the API, how their boards are from bramble's own list of them, which is live and
+//! stored nowhere.
+
+mod figure;
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -9,8 +16,13 @@ use crate::object::{flag, items, name, text};
 use crate::session::Session;
 use crate::table::{TableWriter, cell};
 
+/// How the boards are.
 const HEADINGS: [&str; 9] =
-    ["NAME", "LIVE", "SLOT", "VERSION", "UPGRADE", "FENCE", "ADDRESS", "BOARD", "BOOT"];
+    ["NAME", "LIVE", "RTT", "LOSS", "FENCE", "TEMP", "POWER", "BOOT", "CARD"];
+/// What is shown of upgrades unless all of them went well.
+const UPGRADE: [&str; 1] = ["UPGRADE"];
+/// What they run and which they are.
+const WIDE: [&str; 6] = ["SLOT", "VERSION", "UPGRADE", "ADDRESS", "BOARD", "BOOT-ID"];
 
 /// Shows all nodes that the arguments select.
 pub(super) async fn run(args: &NodeListArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -23,15 +35,78 @@ pub(super) async fn run(args: &NodeListArgs, session: &mut Session<'_>) -> Resul
         writeln!(session.err, "No resources found")?;
         return Ok(());
     }
-    let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
-    rows.extend(nodes.iter().map(row));
+    let vitals = match session.client.get(&Path::new("/bramble/v1/nodes"), JSON).await {
+        Ok(vitals) => vitals,
+        // Another API server than ours, or an older one.
+        Err(error) if error.not_found() => Value::Null,
+        Err(error) => return Err(error),
+    };
+    let rows = rows(nodes, &vitals, args.output.is_some());
     TableWriter::default().write(&rows, session.out)?;
     Ok(())
 }
 
-fn row(node: &Value) -> Vec<String> {
-    let annotation = |name: &str| text(node, &format!("/metadata/annotations/bramble.io~1{name}"));
-    let version = match annotation("image-version") {
+/// The whole table.
+fn rows(nodes: &[Value], vitals: &Value, wide: bool) -> Vec<Vec<String>> {
+    let vitals: BTreeMap<&str, &Value> =
+        items(vitals, "/items").iter().map(|item| (text(item, "/name"), item)).collect();
+    let of = |node: &Value| {
+        let silent = Value::Null;
+        board(node, vitals.get(name(node)).copied().unwrap_or(&silent))
+    };
+    let well = |node| matches!(annotation(node, "upgrade"), "" | "kept");
+    let upgrades = !nodes.iter().all(well);
+    let more: &[&str] = match (wide, upgrades) {
+        (true, _) => &WIDE,
+        (false, true) => &UPGRADE,
+        (false, false) => &[],
+    };
+    let cells = |node: &Value| match (wide, upgrades) {
+        (true, _) => system(node),
+        (false, true) => vec![annotation(node, "upgrade").to_owned()],
+        (false, false) => Vec::new(),
+    };
+    let heading = HEADINGS.iter().chain(more).map(|&heading| heading.to_owned()).collect();
+    let row = |node: &Value| of(node).into_iter().chain(cells(node)).map(shown).collect();
+    std::iter::once(heading).chain(nodes.iter().map(row)).collect()
+}
+
+fn shown(value: String) -> String {
+    if value.is_empty() { "-".to_owned() } else { cell(&value) }
+}
+
+/// How a node's board is.
+fn board(node: &Value, vitals: &Value) -> Vec<String> {
+    let number = |field: &str| vitals.get(field).and_then(Value::as_u64);
+    let figure = |field: &str, show: fn(u64) -> String| number(field).map(show).unwrap_or_default();
+    let loss = number("heartbeatsLost").zip(number("heartbeatsSent"));
+    let temperature = vitals.get("temperatureCelsius").and_then(Value::as_i64);
+    vec![
+        name(node).to_owned(),
+        live(node),
+        figure("roundTripMicroseconds", figure::round_trip),
+        loss.map(|(lost, sent)| figure::loss(lost, sent)).unwrap_or_default(),
+        annotation(node, "fence").to_owned(),
+        temperature.map(|celsius| format!("{celsius} C")).unwrap_or_default(),
+        power(vitals).to_owned(),
+        figure("uptimeSeconds", figure::up),
+        figure("cardBytesPerDay", figure::per_day),
+    ]
+}
+
+/// The worst of what is wrong with a board's power.
+fn power(vitals: &Value) -> &'static str {
+    match () {
+        () if vitals.get("power").is_none() => "",
+        () if flag(vitals, "/power/underVoltage") => "under-voltage",
+        () if flag(vitals, "/power/throttled") => "throttled",
+        () => "ok",
+    }
+}
+
+/// What a node runs and which board it is.
+fn system(node: &Value) -> Vec<String> {
+    let version = match annotation(node, "image-version") {
         "" => agent_version(node),
         version => version,
     };
@@ -39,18 +114,19 @@ fn row(node: &Value) -> Vec<String> {
     let address = addresses.iter().find(|each| text(each, "/type") == "InternalIP");
     let boot = text(node, "/status/nodeInfo/bootID");
     [
-        name(node),
-        &live(node),
-        annotation("slot"),
+        annotation(node, "slot"),
         version,
-        annotation("upgrade"),
-        annotation("fence"),
+        annotation(node, "upgrade"),
         address.map_or("", |address| text(address, "/address")),
-        annotation("serial"),
+        annotation(node, "serial"),
         boot.split('-').next().unwrap_or_default(),
     ]
-    .map(|value| if value.is_empty() { "-".to_owned() } else { cell(value) })
+    .map(str::to_owned)
     .to_vec()
+}
+
+fn annotation<'a>(node: &'a Value, name: &str) -> &'a str {
+    text(node, &format!("/metadata/annotations/bramble.io~1{name}"))
 }
 
 /// What heartbeats say of a node, and whether it takes new pods.
@@ -79,42 +155,92 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_card_tells_more_than_an_installed_agent() {
-        let card = json!({
-            "metadata": {"name": "pi-2", "annotations": {
-                "bramble.io/slot": "b", "bramble.io/image-version": "0.2.0",
-                "bramble.io/upgrade": "kept", "bramble.io/fence": "watchdog",
-                "bramble.io/serial": "100000002",
-            }},
-            "spec": {"unschedulable": true},
+    fn node(name: &str, status: &str, annotations: &Value) -> Value {
+        json!({
+            "metadata": {"name": name, "annotations": annotations},
             "status": {
-                "conditions": [{"type": "Ready", "status": "True"}],
+                "conditions": [{"type": "Ready", "status": status}],
                 "addresses": [{"type": "InternalIP", "address": "192.0.2.2"}],
-                "nodeInfo": {"bootID": "abababab-abab", "kubeletVersion": "v1.36.2+bramble.0.2.0"},
+                "nodeInfo": {"bootID": "abababab-abab", "kubeletVersion": "v1.36.2+bramble.0.1.0"},
             },
-        });
-        assert_eq!(
-            row(&card),
-            [
-                "pi-2",
-                "yes, cordoned",
-                "b",
-                "0.2.0",
-                "kept",
-                "watchdog",
-                "192.0.2.2",
-                "100000002",
-                "abababab",
-            ]
-        );
-        let installed = json!({
-            "metadata": {"name": "pc"},
-            "status": {
-                "conditions": [{"type": "Ready", "status": "Unknown"}],
-                "nodeInfo": {"kubeletVersion": "v1.36.2+bramble.0.1.0"},
+        })
+    }
+
+    fn table(nodes: &[Value], vitals: &Value, wide: bool) -> String {
+        let mut out = Vec::new();
+        TableWriter::default().write(&rows(nodes, vitals, wide), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn two() -> [Value; 2] {
+        [
+            node("pi-2", "True", &json!({"bramble.io/fence": "watchdog"})),
+            node("pi-3", "True", &json!({"bramble.io/fence": "watchdog"})),
+        ]
+    }
+
+    #[test]
+    fn boards_tell_how_they_are() {
+        let vitals = json!({"items": [
+            {
+                "name": "pi-2", "heartbeatsSent": 600, "heartbeatsLost": 0,
+                "uptimeSeconds": 7_425, "roundTripMicroseconds": 412, "temperatureCelsius": 51,
+                "power": {"underVoltage": false, "throttled": false}, "cardBytesPerDay": 300_000,
             },
-        });
-        assert_eq!(row(&installed), ["pc", "no", "-", "0.1.0", "-", "-", "-", "-", "-"]);
+            {
+                "name": "pi-3", "heartbeatsSent": 600, "heartbeatsLost": 12,
+                "uptimeSeconds": 7_425, "roundTripMicroseconds": 3_100, "temperatureCelsius": 62,
+                "power": {"underVoltage": true, "throttled": true}, "cardBytesPerDay": 600_000,
+            },
+        ]});
+        insta::assert_snapshot!(table(&two(), &vitals, false), @"
+        NAME   LIVE   RTT      LOSS   FENCE      TEMP   POWER           BOOT   CARD
+        pi-2   yes    0.4 ms   0 %    watchdog   51 C   ok              2h3m   0.3 MB/day
+        pi-3   yes    3.1 ms   2 %    watchdog   62 C   under-voltage   2h3m   0.6 MB/day
+        ");
+    }
+
+    #[test]
+    fn what_nobody_tells_is_a_dash() {
+        let vitals = json!({"items": [{
+            "name": "pi-3", "heartbeatsSent": 0, "heartbeatsLost": 0, "uptimeSeconds": 9,
+            "power": {"underVoltage": false, "throttled": true},
+        }]});
+        let mut nodes = two();
+        nodes[0]["status"]["conditions"][0]["status"] = json!("Unknown");
+        nodes[1]["spec"] = json!({"unschedulable": true});
+        insta::assert_snapshot!(table(&nodes, &vitals, false), @"
+        NAME   LIVE            RTT   LOSS   FENCE      TEMP   POWER       BOOT   CARD
+        pi-2   no              -     -      watchdog   -      -           -      -
+        pi-3   yes, cordoned   -     -      watchdog   -      throttled   9s     -
+        ");
+        let old_server = table(&nodes, &Value::Null, false);
+        assert!(old_server.contains("pi-2   no"), "{old_server}");
+    }
+
+    #[test]
+    fn an_upgrade_that_was_taken_back_is_told_and_one_that_went_well_only_if_asked() {
+        let card = |upgrade: &str| {
+            json!({
+                "bramble.io/slot": "b", "bramble.io/image-version": "0.2.0",
+                "bramble.io/upgrade": upgrade, "bramble.io/serial": "100000002",
+            })
+        };
+        let nodes = [
+            node("pc", "True", &json!({})),
+            node("pi-2", "True", &card("rolled back: it did not start")),
+        ];
+        insta::assert_snapshot!(table(&nodes, &Value::Null, false), @"
+        NAME   LIVE   RTT   LOSS   FENCE   TEMP   POWER   BOOT   CARD   UPGRADE
+        pc     yes    -     -      -       -      -       -      -      -
+        pi-2   yes    -     -      -       -      -       -      -      rolled back: it did not start
+        ");
+        let nodes = [node("pc", "True", &json!({})), node("pi-2", "True", &card("kept"))];
+        assert!(!table(&nodes, &Value::Null, false).contains("UPGRADE"));
+        insta::assert_snapshot!(table(&nodes, &Value::Null, true), @"
+        NAME   LIVE   RTT   LOSS   FENCE   TEMP   POWER   BOOT   CARD   SLOT   VERSION   UPGRADE   ADDRESS     BOARD       BOOT-ID
+        pc     yes    -     -      -       -      -       -      -      -      0.1.0     -         192.0.2.2   -           abababab
+        pi-2   yes    -     -      -       -      -       -      -      b      0.2.0     kept      192.0.2.2   100000002   abababab
+        ");
     }
 }
