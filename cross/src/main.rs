@@ -56,7 +56,6 @@ fn main() -> Result<()> {
                 let tried = match board.tried {
                     Tried::Emulated => "emulated",
                     Tried::Built => "built",
-                    Tried::NoKernel => "binaries only: the kernel lacks its drivers",
                 };
                 println!("{:<14}{:<28}{:<28}{tried}", board.name, board.description, board.target);
             }

@@ -1,6 +1,6 @@
 //! Which kernel modules are on a card: those of all boards' devices, and what every node needs.
 
-use bramble_cross::board::{BOARDS, OPTIONAL_MODULES};
+use bramble_cross::board::BOARDS;
 
 use crate::kernel::Kernel;
 use crate::modules::{dependency_lines, modprobe_files};
@@ -12,7 +12,7 @@ const EARLY: [&str; 5] = ["nls_cp437", "nls_ascii", "vfat", "loop", "squashfs"];
 
 /// Loaded on every board: containers' roots, pod network, service rules, the data partition. What
 /// rules and file systems are made of has no device that would ask for it.
-const ALWAYS: [&str; 25] = [
+const ALWAYS: [&str; 24] = [
     "ext4",
     "overlay",
     "bridge",
@@ -36,7 +36,6 @@ const ALWAYS: [&str; 25] = [
     "nft_reject",
     "nft_reject_ipv4",
     "nft_reject_inet",
-    "nfnetlink",
     "af_packet",
 ];
 
@@ -50,9 +49,9 @@ const FOLDER: &str = "usr/lib/modules";
 /// Adds the early modules and the order in which they are loaded to the initial RAM file system.
 ///
 /// # Errors
-/// The kernel lacks one that is not optional, or a file cannot be read.
+/// The kernel lacks one, or a file cannot be read.
 pub fn add_early(tree: &mut Tree, kernel: &Kernel) -> Result<()> {
-    let names = kernel.modules.closure(&early(), OPTIONAL_MODULES)?;
+    let names = kernel.modules.closure(&early())?;
     let mut order = String::new();
     for name in &names {
         tree.add_file(&format!("modules/{name}.ko"), 0o644, kernel.module(name)?);
@@ -72,7 +71,7 @@ pub fn add_all(tree: &mut Tree, kernel: &Kernel) -> Result<()> {
     wanted.extend(BOARDS.iter().flat_map(|board| board.modules));
     wanted.extend(ALWAYS);
     wanted.extend(ON_DEMAND);
-    let names = kernel.modules.closure(&wanted, OPTIONAL_MODULES)?;
+    let names = kernel.modules.closure(&wanted)?;
     for name in &names {
         tree.add_file(&format!("{FOLDER}/{name}.ko"), 0o644, kernel.module(name)?);
     }
@@ -83,12 +82,8 @@ pub fn add_all(tree: &mut Tree, kernel: &Kernel) -> Result<()> {
     }
     tree.add_file(&format!("{FOLDER}/modules.dep"), 0o644, dependencies);
     tree.add_file(&format!("{FOLDER}/modules.alias"), 0o644, aliases);
-    let always: Vec<String> = kernel
-        .modules
-        .closure(&ALWAYS, OPTIONAL_MODULES)?
-        .into_iter()
-        .map(|name| name + "\n")
-        .collect();
+    let always: Vec<String> =
+        kernel.modules.closure(&ALWAYS)?.into_iter().map(|name| name + "\n").collect();
     tree.add_file(&format!("{FOLDER}/modules.load"), 0o644, always.concat());
     Ok(())
 }

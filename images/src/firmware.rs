@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::device_tree::DeviceTree;
 use crate::kernel::Kernel;
 use crate::packages::Package;
 use crate::tree::Tree;
@@ -43,6 +44,12 @@ const WIFI_CHIPS: [&str; 4] = ["43430", "43430b0", "43455", "43456"];
 /// Marks of the files that are for Pis and not for other boards with the same chip.
 const WIFI_BOARD: &str = ".raspberrypi,";
 
+/// The Pi 5 was built with two steppings of its processor. The kernel has a device tree for each;
+/// the firmware takes the first one for both and puts this overlay over it where the second one is.
+const FIRST_STEPPING: &str = "bcm2712-rpi-5-b.dtb";
+const SECOND_STEPPING: &str = "bcm2712-d-rpi-5-b.dtb";
+const STEPPING_OVERLAY: &str = "overlays/bcm2712d0.dtbo";
+
 /// Firmware of a slot, by file name.
 ///
 /// # Errors
@@ -67,7 +74,7 @@ pub fn first_program(package: &Package) -> Result<(&'static str, Vec<u8>)> {
 pub fn device_trees(kernel: &Kernel) -> Result<BTreeMap<String, Vec<u8>>> {
     let folder = kernel.device_trees();
     let mut trees = BTreeMap::new();
-    let entries = fs::read_dir(&folder)
+    let entries = fs::read_dir(folder)
         .with_context(|| format!("no device trees in `{}`", folder.display()))?;
     for entry in entries {
         let entry = entry?;
@@ -80,6 +87,12 @@ pub fn device_trees(kernel: &Kernel) -> Result<BTreeMap<String, Vec<u8>>> {
             trees.insert(name, content);
         }
     }
+    let parsed = |name: &str| {
+        let tree = trees.get(name).with_context(|| format!("the kernel has no `{name}`"))?;
+        DeviceTree::parse(tree).with_context(|| format!("could not read `{name}`"))
+    };
+    let overlay = parsed(FIRST_STEPPING)?.overlay_to(&parsed(SECOND_STEPPING)?)?;
+    trees.insert(STEPPING_OVERLAY.to_owned(), overlay);
     Ok(trees)
 }
 

@@ -9,6 +9,7 @@ pub mod card_image;
 pub mod chosen_modules;
 pub mod command;
 pub mod cpio;
+pub mod device_tree;
 pub mod elf;
 pub mod firmware;
 pub mod gzip;

@@ -49,16 +49,16 @@ impl Modules {
     }
 
     /// Modules with all that they need, in load order and each once. What is built into the kernel
-    /// is left out, as is what is optional and not there.
+    /// is left out.
     ///
     /// # Errors
-    /// The kernel lacks a module that is not optional.
-    pub fn closure(&self, wanted: &[&str], optional: &[&str]) -> Result<Vec<String>> {
+    /// The kernel lacks a module.
+    pub fn closure(&self, wanted: &[&str]) -> Result<Vec<String>> {
         let mut order = Vec::new();
         for name in wanted {
             if self.dependencies.contains_key(*name) {
                 self.add(name, &mut order);
-            } else if !self.built_in.contains(*name) && !optional.contains(name) {
+            } else if !self.built_in.contains(*name) {
                 return Err(anyhow::anyhow!("the kernel has no module `{name}`"));
             }
         }
@@ -167,22 +167,21 @@ mod tests {
 
     #[test]
     fn what_is_needed_comes_first_and_once() {
-        let order = modules().closure(&["b_x", "built_in", "a"], &[]).unwrap();
+        let order = modules().closure(&["b_x", "built_in", "a"]).unwrap();
         assert_eq!(order, ["sum_generic", "c", "b_x", "a"]);
         assert_eq!(modules().before("c"), ["sum_generic"]);
     }
 
     #[test]
-    fn unknown_module_is_an_error_with_its_name_unless_optional() {
-        let error = modules().closure(&["zzz"], &[]).unwrap_err();
+    fn unknown_module_is_an_error_with_its_name() {
+        let error = modules().closure(&["zzz"]).unwrap_err();
         assert!(error.to_string().contains("zzz"));
-        assert!(modules().closure(&["zzz"], &["zzz"]).unwrap().is_empty());
     }
 
     #[test]
     fn files_name_only_what_is_there() {
         let modules = modules();
-        let names = modules.closure(&["b_x"], &[]).unwrap();
+        let names = modules.closure(&["b_x"]).unwrap();
         let lines = dependency_lines(&modules, &names);
         assert_eq!(lines, "sum_generic:\nc: sum_generic\nb_x: sum_generic c\n");
         let aliases = modules.alias_lines(&names);

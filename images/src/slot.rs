@@ -29,7 +29,12 @@ const CONFIG: &str = "# Settings of the Pi's firmware for this slot. An upgrade 
     # Nobody looks at a screen: leave the memory to pods.\n\
     gpu_mem=16\n\
     # Wait for no one at power-on.\n\
-    boot_delay=0\n";
+    boot_delay=0\n\
+    # The device tree of a Pi 5 has one name for all kernels. As for the Pi's own kernel, the\n\
+    # firmware puts the overlay for newer boards over it.\n\
+    [pi5]\n\
+    upstream_kernel=0\n\
+    [all]\n";
 
 /// Files by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -68,7 +73,9 @@ pub fn files(
     Ok(files)
 }
 
-/// The kernel's command line: the firmware puts the console's name in place of `serial0`.
+/// The kernel's command line: the firmware puts the console's name in place of `serial0`. No second
+/// console may be named beside it: the kernel gives the first name to the first port of that
+/// driver, and a board whose port has another number would be without a console.
 fn command_line(slot: Slot) -> String {
     format!(
         "console=serial0,115200 cgroup_enable=memory cgroup_memory=1 panic=10 quiet {}{slot}\n",
