@@ -5,6 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use bramble_card::settings::valid_time_server;
 use bramble_runtime::whole_file;
 use bramble_shared::node_name::valid_node_name;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ pub(crate) struct File {
     pub(crate) mdns: bool,
     /// Takes the time of day from the master.
     pub(crate) set_clock: bool,
+    /// NTP servers, names or addresses, that are asked for the time of day; none sets no clock.
+    pub(crate) ntp_servers: Vec<String>,
     /// What the first process of a card says about this boot.
     pub(crate) boot_report: Option<PathBuf>,
     /// Watchdog device of the fence, such as `/dev/watchdog0`.
@@ -68,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) token: Option<String>,
     pub(crate) mdns: bool,
     pub(crate) set_clock: bool,
+    pub(crate) ntp_servers: Vec<String>,
     pub(crate) boot_report: Option<PathBuf>,
     pub(crate) watchdog: Option<PathBuf>,
 }
@@ -136,6 +140,7 @@ impl Config {
             token: file.token,
             mdns: file.mdns,
             set_clock: file.set_clock,
+            ntp_servers: file.ntp_servers,
             boot_report: file.boot_report,
             watchdog: file.watchdog,
         };
@@ -160,6 +165,13 @@ impl Config {
         }
         if self.bridge.is_empty() || self.bridge.len() > 15 {
             return refuse("bridge", &self.bridge, "must have 1 to 15 characters");
+        }
+        if let Some(server) = self.ntp_servers.iter().find(|server| !valid_time_server(server)) {
+            return refuse("time server", server, "must be a name or an address, without a port");
+        }
+        if self.set_clock && !self.ntp_servers.is_empty() {
+            let why = "cannot be asked by a board that takes its master's time (set-clock)";
+            return refuse("time server", &self.ntp_servers.join(", "), why);
         }
         Ok(())
     }
@@ -231,6 +243,8 @@ mod tests {
             ("nodes = \"x\"", "unknown field"),
             ("node = \"Pi_1\"", "DNS label"),
             ("cgroup-root = \"bramble\"", "absolute"),
+            ("ntp-servers = [\"ntp.example:123\"]", "without a port"),
+            ("set-clock = true\nntp-servers = [\"ntp.example\"]", "takes its master's time"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Config::load(Some(&path), &File::default()).unwrap_err();

@@ -30,6 +30,7 @@ use crate::identity::{Identity, LoadIdentityError};
 use crate::join::server_name;
 use crate::logs::serve_logs;
 use crate::node::Node;
+use crate::random::random_below;
 use crate::shared_tls::SharedTls;
 use crate::tls;
 use crate::upgrade::serve_upgrade;
@@ -148,9 +149,7 @@ async fn session(
         Err(_) => return SessionError::Slow,
     };
     tracing::info!(node = accepted.node.0, term = accepted.term, "link to the master is up");
-    if node.config.set_clock {
-        wall_clock::follow(accepted.time_of_day_ms);
-    }
+    follow_clock(node, accepted.time_of_day_ms);
     heartbeat.start_session(keyed);
     let (statuses, outgoing) = mpsc::channel(WAITING_MAX);
     if events.send(LinkEvent::Welcomed(accepted, statuses.clone())).await.is_err() {
@@ -174,7 +173,7 @@ async fn session(
     let (reader, writer) = tokio::io::split(control);
     tokio::select! {
         error = streams => error,
-        error = read(reader, decoder, events, &statuses) => error,
+        error = read(node, reader, decoder, events, &statuses) => error,
         error = write(writer, outgoing) => error,
         () = redial.notified() => SessionError::Silent,
         never = tell_boot(node, told_boot, &statuses) => match never {},
@@ -288,7 +287,15 @@ async fn exchange(
     }
 }
 
+/// Takes the master's time, if this board is to do so.
+fn follow_clock(node: &Node, time_of_day_ms: u64) {
+    if node.config.set_clock {
+        wall_clock::follow(time_of_day_ms);
+    }
+}
+
 async fn read(
+    node: &Node,
     mut reader: tokio::io::ReadHalf<Compat<yamux::Stream>>,
     mut decoder: FrameDecoder,
     events: &mpsc::Sender<LinkEvent>,
@@ -302,6 +309,10 @@ async fn read(
                 Ok(Some(ToAgent::Synced { .. })) => LinkEvent::Synced,
                 Ok(Some(ToAgent::Ping(number))) => {
                     let _ = statuses.try_send(ToMaster::Pong(number));
+                    continue;
+                }
+                Ok(Some(ToAgent::TimeOfDay(ms))) => {
+                    follow_clock(node, ms);
                     continue;
                 }
                 Ok(None) => break,
@@ -384,13 +395,4 @@ async fn serve_stream(node: Arc<Node>, stream: yamux::Stream) {
         StreamRequest::Upgrade(_) => serve_upgrade(&node, decoder, &mut stream).await,
     }
     let _ = stream.shutdown().await;
-}
-
-/// A number below `bound` for jitter.
-fn random_below(bound: u64) -> u64 {
-    let mut bytes = [0; 8];
-    let random = ring::rand::SystemRandom::new();
-    // Without randomness everybody would dial at once, which is bad but no reason to stop.
-    let _ = ring::rand::SecureRandom::fill(&random, &mut bytes);
-    u64::from_le_bytes(bytes) % bound.max(1)
 }

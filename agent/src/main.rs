@@ -29,6 +29,7 @@ mod network;
 mod node;
 mod pod_manager;
 mod progress;
+mod random;
 mod readiness;
 mod records;
 mod remove_folder;

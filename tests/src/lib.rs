@@ -21,4 +21,5 @@ pub mod qemu;
 pub mod registry;
 pub mod seed;
 pub mod state;
+pub mod time_server;
 pub mod wait;

@@ -1,7 +1,7 @@
 //! Waiting for a state, with a bound.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
@@ -33,6 +33,13 @@ pub fn wait_until(
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// This machine's time of day, since 1970.
+#[expect(clippy::disallowed_methods, reason = "the one time of day of the tests")]
+#[must_use]
+pub fn time_of_day() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// A pause between two looks at a state; never a way to wait for one.

@@ -85,7 +85,10 @@ fn blank_cards_become_a_ready_cluster() -> Story {
         let slots: Vec<_> = board.events().into_iter().map(|(_, event)| event).collect();
         assert_eq!(slots, [PowerEvent::Started { slot: "a".into(), trial: false }]);
     }
-    println!("{}", cluster.bramble("get nodes").unwrap().text);
+    let table = cluster.bramble("get nodes").unwrap().text;
+    println!("{table}");
+    let masters = table.lines().filter(|line| line.split_whitespace().nth(2) == Some("master"));
+    assert!(masters.map(|line| line.split_whitespace().next()).eq([Some(MASTER)]), "{table}");
     let kubectl = cluster.kubectl().unwrap();
     Story { cluster, kubectl, log, seed: Seed::from_env() }
 }

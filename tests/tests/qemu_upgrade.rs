@@ -5,6 +5,7 @@
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::time::Duration;
 
 use bramble_card::layout::{SLOT_LEN, Slot};
 use bramble_tests::programs::installed;
@@ -15,6 +16,7 @@ use bramble_tests::qemu::model::Model;
 use bramble_tests::qemu::upgrade::{Ended, altered_image, upgrade};
 use bramble_tests::qemu::{PATIENCE, all_wanted, faults, image, network};
 use bramble_tests::seed::Seed;
+use bramble_tests::time_server::{self, TimeServer};
 use bramble_tests::{skip_unless_boards_can_run, state};
 
 /// The board that is upgraded.
@@ -25,8 +27,12 @@ fn new_system_is_kept_if_it_works_and_rolled_back_if_not() {
     skip_unless_boards_can_run!();
     let original = image::card_image(image::sources().unwrap()).unwrap();
     let mut cluster = QemuCluster::flash(42, &original, &[Model::Virt, Model::Virt]).unwrap();
+    let hour = Duration::from_secs(3_600);
+    let address = cluster.lan().host_address();
+    let time = TimeServer::start(address, time_server::PORT, hour).unwrap();
     cluster.power_on().unwrap();
     cluster.wait_until_ready(2, PATIENCE).unwrap();
+    boards_learn_the_time(&cluster, &time);
     person_logs_in(&cluster);
 
     junk_is_refused_before_anything_is_written(&cluster);
@@ -68,6 +74,39 @@ fn new_system_is_kept_if_it_works_and_rolled_back_if_not() {
     }
     println!("{}", cluster.bramble("node list").unwrap().text);
     cluster.stop_and_check().unwrap();
+}
+
+/// Most that a board's clock may be wrong, in seconds.
+const CLOCK_ERROR_S: u64 = 5;
+
+/// All boards started in 1970. The master asks the LAN's time server, which is an hour ahead of
+/// everything that a board could know otherwise; the agent follows the master, on a standing link
+/// as well.
+fn boards_learn_the_time(cluster: &QemuCluster, server: &TimeServer) {
+    for board in [MASTER, BOARD] {
+        clock_is(cluster, board, &|| server.now());
+    }
+    let master = cluster.board(MASTER).unwrap().console();
+    let later = Duration::from_secs(600);
+    for ahead in [later, Duration::ZERO] {
+        faults::set_clock(master, (server.now() + ahead).as_secs()).unwrap();
+        clock_is(cluster, BOARD, &|| server.now() + ahead);
+    }
+}
+
+fn clock_is(cluster: &QemuCluster, board: &str, expected: &dyn Fn() -> Duration) {
+    let console = cluster.board(board).unwrap().console();
+    console.wait_for_shell(PATIENCE).unwrap();
+    let took = cluster
+        .wait_until(&format!("the time on {board}"), Duration::from_secs(60), || {
+            let earliest = expected().as_secs().saturating_sub(CLOCK_ERROR_S);
+            let told = console.run_ok("date +%s", Duration::from_secs(30))?;
+            let latest = expected().as_secs() + CLOCK_ERROR_S;
+            let right = (earliest..=latest).contains(&told.trim().parse()?);
+            Ok((!right).then(|| format!("{} is not {earliest} to {latest}", told.trim())))
+        })
+        .unwrap();
+    println!("{board} knew the time after {:.1} s, emulated", took.as_secs_f64());
 }
 
 /// A person's first look: SSH with the flashed key, and `bramble` there without a word more.
@@ -140,10 +179,15 @@ fn upgrade_to(cluster: &QemuCluster, original: &Path, changes: &[Change<'_>]) ->
 
 /// Slot, version and upgrade of the board, as `bramble node list` tells.
 fn slot_and_version(cluster: &QemuCluster) -> String {
-    let table = cluster.bramble("node list").unwrap().text;
-    let row = table.lines().find(|line| line.starts_with(BOARD)).unwrap_or_default();
-    let words: Vec<&str> = row.split_whitespace().collect();
-    words.get(2..).unwrap_or_default().join(" ").split(" watchdog").next().unwrap().to_owned()
+    let table = cluster.bramble("node list -o wide").unwrap().text;
+    // Columns are at least three spaces apart; cells may have single ones.
+    let columns = |line: &str| -> Vec<String> {
+        line.split("   ").map(|text| text.trim().to_owned()).filter(|it| !it.is_empty()).collect()
+    };
+    let mut lines = table.lines().map(columns).skip_while(|it| !it.contains(&"SLOT".to_owned()));
+    let slot = lines.next().unwrap_or_default().iter().position(|text| text == "SLOT").unwrap();
+    let row = lines.find(|cells| cells.first().is_some_and(|name| name == BOARD)).unwrap();
+    row.get(slot..slot + 3).unwrap_or_default().join(" ")
 }
 
 /// What the firmware has started so far.

@@ -49,6 +49,8 @@ pub(crate) fn udhcpc(interface: &str, node: &str) -> ChildCommand {
         "udhcpc", "-f", "-i", interface, "-s", DHCP_EVENT, "-x", &host_name,
         // Asks every second at first, and then every 3 s, for ever.
         "-t", "5", "-T", "1", "-A", "3",
+        // Servers do not send these unless they are asked to.
+        "-O", "ntpsrv",
     ];
     child(DHCP, BUSYBOX, &args)
 }

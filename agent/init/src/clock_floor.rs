@@ -13,7 +13,7 @@ use crate::paths::{BUILD_TIME, LAST_TIME, STORE};
 /// Sets the clock if it is behind. Called again once the data partition is there.
 pub(crate) fn raise() {
     let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
-    // A master has nobody to ask; it has written its store when it last did something.
+    // A master may have nobody to ask; it has written its store when it last did something.
     let written = |path: &str| {
         let seconds = fs::metadata(path).ok()?.mtime();
         seconds.try_into().ok()

@@ -17,7 +17,7 @@ use bramble_runtime::whole_file;
 
 use crate::child_log::ChildLogs;
 use crate::messages::say;
-use crate::network::NetworkTask;
+use crate::network::{Changed, NetworkTask};
 use crate::paths::{
     AGENT_CONFIG, AGENT_RUN, BOOT_REPORT, DATA, LOGS, PODS_CGROUP, READY, REBOOT_REQUEST,
     SERVER_CONFIG, WATCHDOG,
@@ -128,8 +128,10 @@ impl Running {
                 break reason;
             }
             self.board.coldplug.look();
-            if self.network.on_time(&mut self.supervisor) {
-                self.address_changed();
+            match self.network.on_time(&mut self.supervisor) {
+                Some(Changed::Address) => self.address_changed(),
+                Some(Changed::TimeServers) => self.time_servers_changed(),
+                None => {}
             }
             self.look_for_ready(now);
             let actions = self.trial.on_time(now, self.ready);
@@ -166,10 +168,20 @@ impl Running {
         self.had_address = true;
     }
 
+    fn time_servers_changed(&mut self) {
+        // Agents follow their master, and what the card says goes before what the LAN says.
+        let settings = &self.board.settings;
+        if settings.role == Role::Master && settings.ntp.is_none() {
+            self.write_agent_config();
+            self.supervisor.restart(children::NODE_AGENT);
+        }
+    }
+
     fn write_agent_config(&self) {
         let watchdog = self.board.command_line.watchdog && Path::new(WATCHDOG).exists();
         let settings = &self.board.settings;
-        let text = program_config::agent(settings, self.network.address(), watchdog);
+        let (address, time_servers) = (self.network.address(), self.network.time_servers());
+        let text = program_config::agent(settings, address, time_servers, watchdog);
         // The card's token is in it.
         let written = whole_file::replace(Path::new(AGENT_CONFIG), text.as_bytes(), 0o600);
         tell("write the agent's configuration", written);

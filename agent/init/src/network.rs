@@ -17,7 +17,7 @@ use bramble_runtime::supervisor::Supervisor;
 use self::interface::Interface;
 use self::lease::Lease;
 use crate::messages::say;
-use crate::paths::{ADDRESS, AGENT, BUSYBOX, DHCP_EVENT, INIT_RUN};
+use crate::paths::{ADDRESS, AGENT, BUSYBOX, DHCP_EVENT, INIT_RUN, TIME_SERVERS};
 use crate::{children, program};
 
 /// Brings the network up and keeps it.
@@ -26,6 +26,16 @@ pub(crate) struct NetworkTask {
     settings: CardSettings,
     interface: Option<Interface>,
     address: Option<Ipv4Addr>,
+    time_servers: Vec<Ipv4Addr>,
+}
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// The address, and maybe more.
+    Address,
+    /// The NTP servers that the LAN names.
+    TimeServers,
 }
 
 impl NetworkTask {
@@ -47,7 +57,12 @@ impl NetworkTask {
                 say(&format!("could not {what}: {error}"));
             }
         }
-        Self { settings: settings.clone(), interface: None, address: None }
+        Self {
+            settings: settings.clone(),
+            interface: None,
+            address: None,
+            time_servers: Vec::new(),
+        }
     }
 
     /// The board's address, if it has one.
@@ -55,8 +70,13 @@ impl NetworkTask {
         self.address
     }
 
-    /// Deals with what has changed since the last call; returns whether the address has.
-    pub(crate) fn on_time(&mut self, supervisor: &mut Supervisor) -> bool {
+    /// NTP servers that the LAN's DHCP server names.
+    pub(crate) fn time_servers(&self) -> &[Ipv4Addr] {
+        &self.time_servers
+    }
+
+    /// Deals with what has changed since the last call, and tells what others need to know.
+    pub(crate) fn on_time(&mut self, supervisor: &mut Supervisor) -> Option<Changed> {
         let wireless = self.settings.wifi.is_some();
         let found = interface::choose(&interface::all(), wireless);
         if let Some(found) = found
@@ -66,13 +86,18 @@ impl NetworkTask {
             self.interface = Some(found);
         }
         let text = fs::read_to_string(ADDRESS).unwrap_or_default();
-        let Some((interface, address)) = parse_address(&text) else { return false };
+        let (interface, address) = parse_address(&text)?;
+        // After the address: these were written before it.
+        let servers = fs::read_to_string(TIME_SERVERS).unwrap_or_default();
+        let servers = parse_time_servers(&servers);
+        let others = self.time_servers != servers;
+        self.time_servers = servers;
         if self.address == Some(address) {
-            return false;
+            return others.then_some(Changed::TimeServers);
         }
         say(&format!("address {address} on {interface}"));
         self.address = Some(address);
-        true
+        Some(Changed::Address)
     }
 
     fn use_interface(&self, found: &Interface, supervisor: &mut Supervisor) {
@@ -107,6 +132,7 @@ impl NetworkTask {
                     gateway: *gateway,
                     dns: dns.clone(),
                     domain: None,
+                    time_servers: Vec::new(),
                 };
                 if let Err(error) = lease.apply() {
                     say(&format!("{address} cannot be used: {error}"));
@@ -121,6 +147,17 @@ fn parse_address(text: &str) -> Option<(&str, Ipv4Addr)> {
     Some((interface, address.parse().ok()?))
 }
 
+/// Servers beyond these are not asked.
+const TIME_SERVERS_MAX: usize = 4;
+
+fn time_server_lines(servers: &[Ipv4Addr]) -> String {
+    servers.iter().take(TIME_SERVERS_MAX).map(|server| format!("{server}\n")).collect()
+}
+
+fn parse_time_servers(text: &str) -> Vec<Ipv4Addr> {
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,5 +168,13 @@ mod tests {
         assert_eq!(parse_address("eth0 10.77.1.20\n"), Some(("eth0", address)));
         assert_eq!(parse_address(""), None);
         assert_eq!(parse_address("eth0 x"), None);
+    }
+
+    #[test]
+    fn time_servers_are_read_as_they_were_written() {
+        let servers: Vec<Ipv4Addr> = (1..=6).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
+        let few = &servers[..TIME_SERVERS_MAX];
+        assert_eq!(parse_time_servers(&time_server_lines(&servers)), few);
+        assert_eq!(parse_time_servers(""), [Ipv4Addr::LOCALHOST; 0]);
     }
 }

@@ -18,6 +18,8 @@ pub(crate) const BOOT_REPORT: &str = "/run/bramble-init/boot.toml";
 pub(crate) const REBOOT_REQUEST: &str = "/run/bramble-init/reboot";
 /// `INTERFACE ADDRESS` once the board has an address.
 pub(crate) const ADDRESS: &str = "/run/bramble-init/address";
+/// NTP servers that the DHCP server names, one a line. Written before the address is.
+pub(crate) const TIME_SERVERS: &str = "/run/bramble-init/time-servers";
 /// The program that udhcpc calls; a link to this one.
 pub(crate) const DHCP_EVENT: &str = "/run/bramble-init/dhcp-event";
 /// Logs of the children.

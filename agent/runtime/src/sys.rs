@@ -11,4 +11,5 @@ pub(crate) mod pidfd;
 pub mod real_time;
 pub mod restart;
 pub(crate) mod signals;
+pub mod slew;
 pub(crate) mod watchdog;

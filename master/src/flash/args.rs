@@ -72,6 +72,10 @@ pub(crate) struct FlashArgs {
     /// Registry that is asked without TLS; may be given again.
     #[arg(long = "plain-http-registry", value_name = "HOST[:PORT]")]
     pub(crate) plain_http_registries: Vec<String>,
+    /// NTP server of a master's card, or `none`; may be given again [default: what the network's
+    /// DHCP server names, or Debian's].
+    #[arg(long, value_name = "HOST")]
+    pub(crate) ntp: Vec<String>,
     /// Where the board finds the master [default: <master>.local:6443, or its --address].
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) server: Option<String>,

@@ -28,6 +28,9 @@ pub(crate) enum SettingsError {
         "the passphrase of `{ssid}` is needed: say --wifi-passphrase-file FILE, or --wifi-open if it has none"
     )]
     NoPassphrase { ssid: String },
+    /// Asked to ask and not to ask.
+    #[error("`--ntp none` asks no server: say it alone, or leave it out")]
+    NtpNone,
     /// The terminal failed, or somebody stopped.
     #[error("no passphrase was typed")]
     Ask(#[source] io::Error),
@@ -42,6 +45,7 @@ pub(super) struct CardParts {
     server: Option<String>,
     ssh_keys: Vec<String>,
     plain_http_registries: Vec<String>,
+    ntp: Option<Vec<String>>,
     labels: BTreeMap<String, String>,
     network: Network,
     wifi: Option<Wifi>,
@@ -68,6 +72,7 @@ impl CardParts {
             server: args.server.clone(),
             ssh_keys,
             plain_http_registries: args.plain_http_registries.clone(),
+            ntp: ntp(&args.ntp)?,
             labels: args.labels.iter().cloned().collect(),
             network,
             wifi: wifi(args)?,
@@ -101,10 +106,21 @@ impl CardParts {
             token: String::new(),
             ssh_keys: self.ssh_keys,
             plain_http_registries: self.plain_http_registries,
+            ntp: self.ntp,
             labels: self.labels,
             network: self.network,
             wifi: self.wifi,
         }
+    }
+}
+
+/// The servers that the flags name; an empty list asks nobody.
+fn ntp(servers: &[String]) -> Result<Option<Vec<String>>, SettingsError> {
+    match servers {
+        [] => Ok(None),
+        [none] if none == "none" => Ok(Some(Vec::new())),
+        _ if servers.iter().any(|server| server == "none") => Err(SettingsError::NtpNone),
+        _ => Ok(Some(servers.to_vec())),
     }
 }
 
@@ -157,6 +173,7 @@ mod tests {
             server: server.map(str::to_owned),
             ssh_keys: Vec::new(),
             plain_http_registries: Vec::new(),
+            ntp: None,
             labels: BTreeMap::new(),
             network,
             wifi: None,
@@ -187,6 +204,17 @@ mod tests {
             "pi-1.local:6443",
         );
         check(None, Network::Dhcp, Some(&noted("m.example:1")), Role::Master, "m.example:1");
+    }
+
+    #[test]
+    fn time_servers_are_named_or_switched_off() {
+        let ntp =
+            |servers: &[&str]| ntp(&servers.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(ntp(&[]).unwrap(), None);
+        assert_eq!(ntp(&["none"]).unwrap(), Some(Vec::new()));
+        let two = ["a.example".to_owned(), "10.0.0.1".to_owned()];
+        assert_eq!(ntp(&["a.example", "10.0.0.1"]).unwrap(), Some(two.to_vec()));
+        assert!(ntp(&["none", "a.example"]).is_err());
     }
 
     #[test]

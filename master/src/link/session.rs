@@ -26,6 +26,7 @@ use super::diff::Sent;
 use super::framed::{self, FrameReader, ReadFrameError, WriteFrameError};
 use super::registration::{RegisterError, Registered};
 use super::reports::Reports;
+use super::time_told::TimeTold;
 use super::{NodeLink, mux};
 use crate::clock;
 use crate::heartbeat::Reservation;
@@ -226,6 +227,7 @@ impl Session<'_> {
         };
         reservation.install(&receiver, registered.id);
         let accepted = self.welcome(&receiver);
+        let told = TimeTold::new(accepted.time_of_day_ms, clock::monotonic());
         framed::write(&mut writer, &Welcome::Accepted(Box::new(accepted))).await?;
         tracing::info!(%node, %peer, id = registered.id.0, "node linked");
         let reports = Reports {
@@ -236,7 +238,7 @@ impl Session<'_> {
         };
         let mut stopped = std::mem::replace(&mut entry.stopped, closed());
         let ended = tokio::select! {
-            ended = self.send(writer, &reports) => ended,
+            ended = self.send(writer, &reports, told) => ended,
             ended = self.receive(reader, &reports) => ended,
             _ = &mut stopped => Ok("replaced, or its Node object was deleted"),
         };
@@ -265,11 +267,12 @@ impl Session<'_> {
         }
     }
 
-    /// Sends desired state: all of it, `Synced`, and then what changes.
+    /// Sends desired state: all of it, `Synced`, and then what changes. Tells the time beside it.
     async fn send(
         &self,
         mut writer: WriteHalf<Stream>,
         reports: &Reports<'_>,
+        mut told: TimeTold,
     ) -> Result<&'static str, SessionError> {
         let mut revisions = self.link.desired.subscribe();
         let mut sent = Sent::new(self.node, self.registered.id);
@@ -300,6 +303,11 @@ impl Session<'_> {
                 _ = ping.tick() => {
                     pings += 1;
                     framed::write(&mut writer, &ToAgent::Ping(pings)).await?;
+                    let time_of_day_ms = clock::time_of_day_ms();
+                    if told.due(time_of_day_ms, clock::monotonic()) {
+                        let time = ToAgent::TimeOfDay(time_of_day_ms);
+                        framed::write(&mut writer, &time).await?;
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What one card is told: name, role, cluster, network. Written by the flasher, read by init.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bramble_shared::node_name::valid_node_name;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,10 @@ pub struct CardSettings {
     /// Registries that are asked without TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plain_http_registries: Vec<String>,
+    /// NTP servers, names or addresses, that a master's board asks for the time: an empty list if
+    /// it shall ask nobody. If missing, the board asks those that the LAN or the system names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ntp: Option<Vec<String>>,
     /// Labels of the node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -100,6 +104,17 @@ pub enum CardSettingsError {
     },
 }
 
+/// Tells whether this can be a time server's name or address. It has no port: NTP has one only.
+#[must_use]
+pub fn valid_time_server(text: &str) -> bool {
+    let label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-')
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && name.split('.').all(label))
+}
+
 impl CardSettings {
     /// Reads and checks settings.
     ///
@@ -154,6 +169,14 @@ impl CardSettings {
                 return bad("country", &wifi.country, "is no code of two capital letters");
             }
         }
+        if let Some(servers) = &self.ntp {
+            if self.role == Role::Agent {
+                return bad("ntp", &servers.join(", "), "is for a master: agents take its time");
+            }
+            if let Some(server) = servers.iter().find(|server| !valid_time_server(server)) {
+                return bad("ntp", server, "is no name or address of a server");
+            }
+        }
         for key in &self.ssh_keys {
             if key.split_whitespace().count() < 2 || key.contains(['\n', '"']) {
                 return bad("ssh-keys", key, "is no line of a public key file");
@@ -176,6 +199,7 @@ mod tests {
             token: "BR1".to_owned(),
             ssh_keys: vec!["ssh-ed25519 AAAA me".to_owned()],
             plain_http_registries: Vec::new(),
+            ntp: None,
             labels: BTreeMap::from([("shelf".to_owned(), "top".to_owned())]),
             network: Network::Static {
                 address: Ipv4Addr::new(192, 168, 1, 20),
@@ -203,6 +227,21 @@ mod tests {
             ..settings
         };
         assert_eq!(CardSettings::parse(&plain.text()).unwrap(), plain);
+        for servers in [Vec::new(), vec!["ntp.example".to_owned(), "fd00::1".to_owned()]] {
+            let master = CardSettings { role: Role::Master, ntp: Some(servers), ..plain.clone() };
+            assert_eq!(CardSettings::parse(&master.text()).unwrap(), master);
+        }
+    }
+
+    #[test]
+    fn time_servers_are_names_or_addresses() {
+        for good in ["0.debian.pool.ntp.org", "router", "10.0.0.1", "fd00::1", "ntp.example."] {
+            assert!(valid_time_server(good), "{good}");
+        }
+        for bad in ["", ".", "a b", "ntp.example:123", "-x", "a..b", "http://x", "x\n"] {
+            assert!(!valid_time_server(bad), "{bad}");
+        }
+        assert!(!valid_time_server(&"a.".repeat(127)));
     }
 
     #[test]
@@ -216,6 +255,12 @@ mod tests {
         check(&|settings| settings.node = "Pi_2".to_owned(), "node");
         check(&|settings| settings.server = "pi-1".to_owned(), "server");
         check(&|settings| settings.ssh_keys = vec!["x".to_owned()], "ssh-keys");
+        check(&|settings| settings.ntp = Some(Vec::new()), "ntp");
+        let master = |settings: &mut CardSettings, server: &str| {
+            settings.role = Role::Master;
+            settings.ntp = Some(vec![server.to_owned()]);
+        };
+        check(&|settings| master(settings, "a b"), "ntp");
         let wifi = |change: fn(&mut Wifi)| {
             move |settings: &mut CardSettings| change(settings.wifi.as_mut().unwrap())
         };

@@ -27,6 +27,9 @@ pub enum ToAgent {
     },
     /// Asks for a [`ToMaster::Pong`](super::ToMaster::Pong) with the same number.
     Ping(u64),
+    /// The master's time of day, in milliseconds since 1970: told again now and then, and when the
+    /// master's clock was set.
+    TimeOfDay(u64),
 }
 
 /// A change of desired state.

@@ -1,4 +1,5 @@
-//! What a home's router does on the LAN of emulated boards: addresses, names, and bad days.
+//! What a home's router does on the LAN of emulated boards: addresses, names, and bad days. It
+//! names this machine as time server, whether one runs or not.
 //!
 //! `dnsmasq` is bound to the LAN's bridge alone; packets are lost by rules of the bridge family.
 
@@ -68,7 +69,8 @@ impl Network {
              --no-resolv --no-hosts --local=/{REGISTRY_NAME}/ \
              --address=/{REGISTRY_NAME}/{host} \
              --dhcp-authoritative --dhcp-range=10.77.{number}.0,static,255.255.255.0,1h \
-             --dhcp-option=option:router,{host} --dhcp-leasefile={folder}/leases \
+             --dhcp-option=option:router,{host} --dhcp-option=option:ntp-server,{host} \
+             --dhcp-leasefile={folder}/leases \
              --log-facility={folder}/dnsmasq.log --log-dhcp --no-ping",
             folder = folder.display(),
         )

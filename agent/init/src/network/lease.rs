@@ -10,7 +10,7 @@ use std::path::Path;
 use bramble_runtime::whole_file;
 
 use super::parse_address;
-use crate::paths::{ADDRESS, BUSYBOX};
+use crate::paths::{ADDRESS, BUSYBOX, TIME_SERVERS};
 use crate::program;
 
 /// What a DHCP server or the card gives a board.
@@ -22,6 +22,7 @@ pub(super) struct Lease {
     pub(super) gateway: Option<Ipv4Addr>,
     pub(super) dns: Vec<Ipv4Addr>,
     pub(super) domain: Option<String>,
+    pub(super) time_servers: Vec<Ipv4Addr>,
 }
 
 impl Lease {
@@ -43,6 +44,7 @@ impl Lease {
             domain: Some(domain)
                 .filter(|domain| !domain.is_empty() && domain.chars().all(plain))
                 .map(str::to_owned),
+            time_servers: addresses("ntpsrv"),
         })
     }
 
@@ -58,6 +60,8 @@ impl Lease {
             program::run(BUSYBOX, &args)?;
         }
         whole_file::replace(Path::new("/run/resolv.conf"), self.resolver().as_bytes(), 0o644)?;
+        let lines = super::time_server_lines(&self.time_servers);
+        whole_file::replace(Path::new(TIME_SERVERS), lines.as_bytes(), 0o644)?;
         let line = format!("{} {}\n", self.interface, self.address);
         whole_file::replace(Path::new(ADDRESS), line.as_bytes(), 0o644)
     }
@@ -109,11 +113,13 @@ mod tests {
             ("router", "10.77.0.1 10.77.0.2"),
             ("dns", "10.77.0.1 bad"),
             ("domain", "lan\nnameserver 6.6.6.6"),
+            ("ntpsrv", "10.77.0.1 time.example 10.77.0.2"),
         ]))
         .unwrap();
         assert_eq!(lease.prefix_len, 16);
         assert_eq!(lease.gateway, Some(Ipv4Addr::new(10, 77, 0, 1)));
         assert_eq!(lease.resolver(), "nameserver 10.77.0.1\n");
+        assert_eq!(lease.time_servers, [[10, 77, 0, 1], [10, 77, 0, 2]].map(Ipv4Addr::from));
         assert_eq!(Lease::of_environment(&environment(&[("interface", "eth0")])), None);
     }
 
@@ -126,6 +132,7 @@ mod tests {
             gateway: None,
             dns: Vec::new(),
             domain: Some("lan".to_owned()),
+            time_servers: Vec::new(),
         };
         let first = |before| lease.commands(before)[0].join(" ");
         assert!(first(None).starts_with("ip address replace 10.0.0.2/24"));
