@@ -115,7 +115,11 @@ async fn dispatch(
     let query = Query::parse(request.uri().query().unwrap_or(""))?;
     let reading = request.method() == Method::GET;
     match route {
-        Route::Health => Ok(response::text(StatusCode::OK, "ok".to_owned())),
+        Route::Health => {
+            // The process ends with its store; nobody is to be sent here meanwhile.
+            api.objects.store().running().map_err(crate::objects::store_status)?;
+            Ok(response::text(StatusCode::OK, "ok".to_owned()))
+        }
         Route::Version => Ok(response::json(StatusCode::OK, &version())),
         Route::Metrics => {
             Ok(response::text(StatusCode::OK, api.metrics.render(api.objects.revision())))

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bramble_api::Status;
+use bramble_store::StoreError;
 use nix::ifaddrs::getifaddrs;
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -60,13 +61,17 @@ pub(crate) enum ServerError {
     /// Signals could not be received.
     #[error("could not wait for signals")]
     Signals(#[source] io::Error),
+    /// The disk failed; whoever supervises this process starts it again, and what was answered is
+    /// read back.
+    #[error("the master cannot go on without its store")]
+    Store(#[source] StoreError),
 }
 
 /// Runs the master until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
-/// When it cannot be started.
+/// When it cannot be started, or its store's disk fails.
 pub(crate) fn run(config: &Config) -> Result<(), ServerError> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -110,7 +115,11 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     announce(&config, &identity, &advertised)?;
 
     let serving = tokio::spawn(http::serve(listener, tls, api));
-    let signal = wait_for_signal().await.map_err(ServerError::Signals)?;
+    let signal = tokio::select! {
+        signal = wait_for_signal() => signal.map_err(ServerError::Signals)?,
+        // Nobody is drained: no request could be answered rightly any more.
+        error = store.wait_until_stopped() => return Err(ServerError::Store(error)),
+    };
     info!(signal, "stopping");
     // Receivers that are gone already have nothing to stop.
     let _ = stop.send(true);

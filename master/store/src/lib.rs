@@ -192,6 +192,11 @@ pub trait Watch: Send {
 pub trait Store: Send + Sync + fmt::Debug {
     /// Newest revision.
     fn revision(&self) -> Revision;
+    /// Whether the store still serves.
+    ///
+    /// # Errors
+    /// `Stopped`, if it does not.
+    fn running(&self) -> Result<(), StoreError>;
     /// One entry, as of now.
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError>;
     /// Entries in the order of their keys.
@@ -202,4 +207,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, StoreError>;
     /// Forgets history up to and including `revision`.
     async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
+    /// Waits until the store has stopped, and says why. One that is in use stops only because its
+    /// disk failed; whoever runs it then has to end, since what the disk holds is unknown.
+    async fn wait_until_stopped(&self) -> StoreError;
 }

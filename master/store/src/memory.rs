@@ -46,6 +46,10 @@ impl Store for MemoryStore {
         self.published.revision()
     }
 
+    fn running(&self) -> Result<(), StoreError> {
+        self.published.with(|_| ())
+    }
+
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
         self.published.get(key)
     }
@@ -69,6 +73,10 @@ impl Store for MemoryStore {
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.published.compact(revision)
+    }
+
+    async fn wait_until_stopped(&self) -> StoreError {
+        self.published.wait_until_stopped().await
     }
 }
 

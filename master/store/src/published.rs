@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::history::History;
 use crate::{KeyValue, RangeReply, RangeRequest, Revision, StoreError, Watch, WatchEvent};
@@ -23,6 +23,8 @@ pub(crate) struct Published {
     state: RwLock<State>,
     /// Locked while `state` is held, never the other way round.
     watchers: Mutex<Watchers>,
+    /// Becomes true together with `state.stopped`.
+    ended: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Published {
         Self {
             state: RwLock::new(State { history, stopped: None }),
             watchers: Mutex::new(Watchers::default()),
+            ended: watch::Sender::new(false),
         }
     }
 
@@ -164,6 +167,14 @@ impl Published {
         for watcher in self.watchers().by_id.values() {
             watcher.wake.notify_one();
         }
+        self.ended.send_replace(true);
+    }
+
+    /// Waits for the end, and says why it came.
+    pub(crate) async fn wait_until_stopped(&self) -> StoreError {
+        // Our own sender outlives this call.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+        self.stopped()
     }
 
     /// Changes of keys that start with `prefix`, of revisions above `after`.

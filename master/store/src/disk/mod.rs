@@ -120,6 +120,10 @@ impl Store for RedbStore {
         self.published.revision()
     }
 
+    fn running(&self) -> Result<(), StoreError> {
+        self.published.with(|_| ())
+    }
+
     async fn get(&self, key: &str) -> Result<Option<KeyValue>, StoreError> {
         self.published.get(key)
     }
@@ -145,6 +149,10 @@ impl Store for RedbStore {
 
     async fn compact(&self, revision: Revision) -> Result<(), StoreError> {
         self.published.compact(revision)
+    }
+
+    async fn wait_until_stopped(&self) -> StoreError {
+        self.published.wait_until_stopped().await
     }
 }
 

@@ -261,6 +261,7 @@ async fn full_disk_stops_the_store_and_is_not_tried_again() {
     assert_eq!(store.get("/a").await.unwrap_err(), error);
     let ended = timeout(Duration::from_secs(10), watch.next()).await.unwrap();
     assert_eq!(ended.unwrap_err(), error);
+    assert_eq!(store.wait_until_stopped().await, error);
     assert_eq!(store.commits(), 1);
 }
 
