@@ -11,6 +11,7 @@ mod listener;
 mod logs;
 mod metrics;
 mod path;
+mod places;
 mod query;
 mod read;
 mod remove;

@@ -15,6 +15,7 @@ mod image_command;
 mod link;
 mod node_port;
 mod objects;
+mod open_files;
 mod pki;
 mod random;
 mod server;

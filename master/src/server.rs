@@ -20,6 +20,7 @@ use crate::control::{self, StartControlError};
 use crate::durable_state::{self, OpenStateError};
 use crate::http::{self, Api, GIT_VERSION, TlsError};
 use crate::objects::Objects;
+use crate::open_files;
 use crate::pki::{Identity, IdentityError, Origin};
 use crate::telemetry;
 use crate::token::Tokens;
@@ -73,6 +74,7 @@ pub(crate) enum ServerError {
 ///
 /// When it cannot be started, or its store's disk fails.
 pub(crate) fn run(config: &Config) -> Result<(), ServerError> {
+    open_files::raise_limit();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_stack_size(STACK_BYTES)

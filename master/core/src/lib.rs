@@ -1,4 +1,4 @@
-//! What the master decides: scheduling, controllers, cluster membership.
+//! What the master decides: scheduling, controllers, cluster membership, and who may take its time.
 //!
 //! Everything here is a function from a [`snapshot::Snapshot`], the membership and a time to a list of
 //! [`action::Action`]s. This crate does not know the store, the network, a clock or an executor: the
@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod action;
+pub mod connections;
 pub mod controllers;
 pub mod membership;
 pub mod scheduler;

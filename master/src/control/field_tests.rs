@@ -2,6 +2,8 @@
 //!
 //! The board is written out here step by step, so that it can also do what an agent must not.
 
+mod crowd;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -147,6 +149,17 @@ impl Master {
         alpn: &[u8],
         certificate: Option<(Vec<u8>, Vec<u8>)>,
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        self.encrypt(stream, alpn, certificate).await.unwrap()
+    }
+
+    /// TLS over a connection.
+    async fn encrypt(
+        &self,
+        stream: TcpStream,
+        alpn: &[u8],
+        certificate: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.identity.authority.ca_der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -164,9 +177,8 @@ impl Master {
                 .unwrap(),
         };
         config.alpn_protocols = vec![alpn.to_vec()];
-        let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::from(self.address.ip());
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
     async fn join(&self, name: &str, token: &str) -> Result<(Vec<u8>, Vec<u8>), String> {

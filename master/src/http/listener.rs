@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bramble_master_core::connections::{Peer, Source};
 use bramble_shared::link::{JOIN_ALPN, LINK_ALPN};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -13,56 +14,71 @@ use hyper_util::server::graceful::GracefulShutdown;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::access::User;
-use super::{Api, handle};
+use super::places::{Place, Places};
+use super::{Api, handle, response};
 
-/// Connections at a time: 100 nodes and some hundred clients; each costs about 50 KB.
-const CONNECTIONS_MAX: usize = 1_024;
-/// Time that a client has for its handshake and for the head of each request.
+/// Time that a client has for the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time after which a client that takes nothing is cut off, in milliseconds.
 const STALLED_MS: u32 = 30_000;
+/// Requests at a time on one connection of somebody without identity, who may only ask for health
+/// and version.
+const ANONYMOUS_STREAMS_MAX: u32 = 8;
+/// Requests at a time on one connection of a known client, as upstream.
+const STREAMS_MAX: u32 = 250;
 /// Time that requests have to end when the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between two looks for connections whose time is over.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves the port until `api.stopping` becomes true.
 pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, api: Arc<Api>) {
     let acceptor = TlsAcceptor::from(tls);
     let graceful = Arc::new(GracefulShutdown::new());
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::default();
     let mut stopping = api.stopping.clone();
+    let mut sweep = interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            _ = sweep.tick() => {
+                places.handle_timeout();
+                continue;
+            }
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Too many open files, as a rule: wait for some to be closed.
-                warn!(%error, "could not accept a connection");
-                sleep(Duration::from_millis(100)).await;
+                // Too many open files, as a rule: a stranger's is given up.
+                debug!(%error, "could not accept a connection");
+                places.shed();
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            warn!(%peer, limit = CONNECTIONS_MAX, "too many connections, one was closed");
-            continue;
-        };
+        let Some(place) = places.accept(Source::from(peer.ip())) else { continue };
         let (acceptor, api, graceful) = (acceptor.clone(), Arc::clone(&api), graceful.watcher());
         tokio::spawn(async move {
-            let _permit = permit;
             prepare(&stream);
-            match timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => route(stream, peer, api, graceful).await,
-                Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => debug!(%peer, "TLS handshake took too long"),
+            let place = Arc::new(place);
+            let served = async {
+                match acceptor.accept(stream).await {
+                    Ok(stream) => route(stream, peer, api, &place, graceful).await,
+                    Err(error) => debug!(%peer, %error, "TLS handshake failed"),
+                }
+            };
+            if place.unless_evicted(served).await.is_none() {
+                debug!(%peer, "connection closed: idle for too long, or in the way of others");
             }
         });
     }
@@ -94,6 +110,7 @@ async fn route(
     stream: TlsStream<TcpStream>,
     peer: SocketAddr,
     api: Arc<Api>,
+    place: &Arc<Place>,
     graceful: hyper_util::server::graceful::Watcher,
 ) {
     let (_, session) = stream.get_ref();
@@ -102,16 +119,31 @@ async fn route(
         .and_then(<[_]>::first)
         .map(User::from_certificate)
         .unwrap_or_default();
+    let client = || match user.name.as_str() {
+        "" => Peer::Anonymous,
+        name => Peer::Client(name.into()),
+    };
     match session.alpn_protocol() {
-        Some(JOIN_ALPN) => api.nodes.join(stream, peer).await,
+        Some(JOIN_ALPN) => {
+            if place.identify(Peer::Anonymous) {
+                let _busy = place.begin_request();
+                api.nodes.join(stream, peer).await;
+            }
+        }
         Some(LINK_ALPN) => match user.node() {
             Some(node) => {
-                let node = node.to_owned();
-                api.nodes.link(stream, peer, node).await;
+                if place.identify(Peer::Agent(node.into())) {
+                    let node = node.to_owned();
+                    api.nodes.link(stream, peer, node).await;
+                }
             }
             None => warn!(%peer, user = user.name, "node link without a node's certificate"),
         },
-        Some(_) | None => http(stream, api, user, graceful).await,
+        Some(_) | None => {
+            if place.identify(client()) {
+                http(stream, api, user, place, graceful).await;
+            }
+        }
     }
 }
 
@@ -119,8 +151,10 @@ async fn http(
     stream: TlsStream<TcpStream>,
     api: Arc<Api>,
     user: User,
+    place: &Arc<Place>,
     graceful: hyper_util::server::graceful::Watcher,
 ) {
+    let streams_max = if user.name.is_empty() { ANONYMOUS_STREAMS_MAX } else { STREAMS_MAX };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder
@@ -128,15 +162,19 @@ async fn http(
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
-        .max_concurrent_streams(250)
+        .max_concurrent_streams(streams_max)
         .max_header_list_size(32 * 1024)
         // A 512 MB board must not hold megabytes for one stalled client.
         .max_send_buf_size(64 * 1024)
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(1024 * 1024);
+    let place = Arc::clone(place);
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let (api, user) = (Arc::clone(&api), user.clone());
-        async move { Ok::<_, std::convert::Infallible>(handle(api, user, request).await) }
+        let (api, user, busy) = (Arc::clone(&api), user.clone(), place.begin_request());
+        async move {
+            let answer = handle(api, user, request).await;
+            Ok::<_, std::convert::Infallible>(response::holding(answer, busy))
+        }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     if let Err(error) = graceful.watch(connection.into_owned()).await {

@@ -1,6 +1,8 @@
 //! Building answers.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bramble_api::Status;
 use bytes::Bytes;
@@ -9,7 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNIN
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, SizeHint};
 use serde_json::Value;
 
 /// Body of an answer: whole, or a stream that may end early.
@@ -63,6 +65,40 @@ fn with_headers(code: StatusCode, content_type: &'static str, body: Body) -> Res
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     answer
+}
+
+/// Keeps something until the answer has been sent, or given up.
+pub(super) fn holding<T: Send + Unpin + 'static>(
+    answer: Response<Body>,
+    held: T,
+) -> Response<Body> {
+    answer.map(|body| Holding { body, _held: held }.boxed_unsync())
+}
+
+/// A body that keeps something as long as it is there.
+struct Holding<T> {
+    body: Body,
+    _held: T,
+}
+
+impl<T: Unpin> hyper::body::Body for Holding<T> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Adds warnings, which kubectl shows to its user.
