@@ -34,7 +34,6 @@ use crate::random::random_below;
 use crate::shared_tls::SharedTls;
 use crate::tls;
 use crate::upgrade::serve_upgrade;
-use crate::wall_clock;
 
 /// Longest wait for a connection, its handshake and the welcome.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(5);
@@ -290,7 +289,7 @@ async fn exchange(
 /// Takes the master's time, if this board is to do so.
 fn follow_clock(node: &Node, time_of_day_ms: u64) {
     if node.config.set_clock {
-        wall_clock::follow(time_of_day_ms);
+        node.wall_clock.follow(time_of_day_ms);
     }
 }
 

@@ -35,7 +35,7 @@ use crate::runtime_link::RuntimeLink;
 use crate::server_address::Finder;
 use crate::vitals;
 use crate::volumes::PodFolders;
-use crate::wall_clock;
+use crate::wall_clock::WallClock;
 
 /// What the parts of the agent share.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub(crate) struct Node {
     pub(crate) images: ImageService,
     pub(crate) image_store: ImageStore,
     pub(crate) runtime: RuntimeLink,
+    pub(crate) wall_clock: Arc<WallClock>,
     pub(crate) progress: Arc<Progress>,
     desired: RwLock<Desired>,
     accepted: RwLock<Option<Accepted>>,
@@ -151,8 +152,10 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         // Before the join: the master's own agent finds its master by it, and so do people.
         helpers.spawn(mdns::serve(name.clone(), config.bridge.clone()));
     }
+    let wall_clock = Arc::new(WallClock::open(&config.data_dir));
     if !config.ntp_servers.is_empty() {
-        helpers.spawn(wall_clock::follow_servers(config.ntp_servers.clone()));
+        let (clock, servers) = (Arc::clone(&wall_clock), config.ntp_servers.clone());
+        helpers.spawn(async move { clock.follow_servers(servers).await });
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(system("watch for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("watch for SIGINT"))?;
@@ -199,7 +202,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         Arc::clone(&progress),
     ));
     if keeps_time(&config) {
-        helpers.spawn(wall_clock::keep(config.data_dir.clone()));
+        let clock = Arc::clone(&wall_clock);
+        helpers.spawn(async move { clock.keep().await });
     }
     let node = Arc::new(Node {
         resources: NodeResources { cpu_milli: facts.cpu_milli, memory_bytes: facts.memory_bytes },
@@ -209,6 +213,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         images,
         image_store,
         runtime,
+        wall_clock,
         progress,
         desired: RwLock::default(),
         accepted: RwLock::default(),
@@ -231,7 +236,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         _ = interrupt.recv() => tracing::info!("agent ends, pods go on"),
     }
     if keeps_time(&node.config) {
-        wall_clock::note(&node.config.data_dir);
+        node.wall_clock.note();
     }
     Ok(())
 }

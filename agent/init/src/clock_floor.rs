@@ -19,21 +19,37 @@ pub(crate) fn raise() {
         seconds.try_into().ok()
     };
     let now = bramble_runtime::clock::wall_us() / 1_000_000;
-    let Some(to) = floor(now, [read(BUILD_TIME), read(LAST_TIME), written(STORE)]) else { return };
+    let noted = [build_time_s(), read(LAST_TIME)];
+    let Some(to) = floor(now, noted, written(STORE)) else { return };
     let Ok(seconds) = to.try_into() else { return };
     if let Err(error) = clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::new(seconds, 0)) {
         say(&format!("the clock cannot be set: {error}"));
     }
 }
 
+/// When the system that runs was built, in seconds since 1970; none if it is no card's.
+#[must_use]
+pub fn build_time_s() -> Option<u64> {
+    fs::read_to_string(BUILD_TIME).ok()?.trim().parse().ok()
+}
+
+/// How much later than all that was noted the store's last write is believed to be, in seconds. The
+/// time is noted every hour, unless somebody has just told another one, which is not to be believed
+/// by this way round either.
+const UNNOTED_S: u64 = 2 * 86_400;
+
 /// Latest moment that is believed, in seconds since 1970: 2100. A damaged file must not send a
 /// board where no certificate is valid any more.
 const LATEST: u64 = 4_102_444_800;
 
 /// What to set the clock to, in seconds since 1970, if it is behind what is known to have passed.
-fn floor<const N: usize>(now: u64, known: [Option<u64>; N]) -> Option<u64> {
-    let known = known.into_iter().flatten().filter(|&time| time < LATEST);
-    known.max().filter(|&time| time > now)
+fn floor(now: u64, noted: [Option<u64>; 2], written: Option<u64>) -> Option<u64> {
+    let noted = noted.into_iter().flatten().filter(|&time| time < LATEST).max();
+    let written = written.filter(|&time| match noted {
+        Some(noted) => time <= noted.saturating_add(UNNOTED_S),
+        None => time < LATEST,
+    });
+    noted.max(written).filter(|&time| time > now)
 }
 
 #[cfg(test)]
@@ -42,10 +58,21 @@ mod tests {
 
     #[test]
     fn the_clock_only_goes_forward_and_not_too_far() {
-        assert_eq!(floor(0, [Some(100), Some(200)]), Some(200));
-        assert_eq!(floor(0, [Some(300), Some(200), None]), Some(300));
-        assert_eq!(floor(250, [Some(100), Some(200)]), None);
-        assert_eq!(floor(0, [Some(100), Some(99_999_999_999_999)]), Some(100));
-        assert_eq!(floor(0, [None]), None);
+        let check =
+            |now, noted, written, expected| assert_eq!(floor(now, noted, written), expected);
+        check(0, [Some(100), Some(200)], None, Some(200));
+        check(0, [Some(300), Some(200)], None, Some(300));
+        check(0, [Some(300), None], Some(400), Some(400));
+        check(250, [Some(100), Some(200)], None, None);
+        check(0, [Some(100), Some(99_999_999_999_999)], None, Some(100));
+        check(0, [None, None], Some(99_999_999_999_999), None);
+        check(0, [None, None], None, None);
+    }
+
+    #[test]
+    fn a_store_that_was_written_under_a_wrong_clock_is_not_believed() {
+        let noted = 1_800_000_000;
+        assert_eq!(floor(0, [Some(noted), None], Some(noted + 86_400)), Some(noted + 86_400));
+        assert_eq!(floor(0, [Some(noted), None], Some(noted + 10 * 365 * 86_400)), Some(noted));
     }
 }

@@ -41,3 +41,5 @@ mod slot_switch;
 mod step;
 mod switch_root;
 mod trial;
+
+pub use clock_floor::build_time_s;

@@ -17,13 +17,14 @@ use crate::telemetry::Chain;
 /// Port of NTP.
 const PORT: u16 = 123;
 
-/// Asks these servers, names or addresses, for ever.
-pub(crate) async fn follow_servers(servers: Vec<String>) {
+/// Asks these servers, names or addresses, for ever. The floor is the moment before which nothing
+/// can be now, in microseconds since 1970.
+pub(super) async fn follow_servers(servers: Vec<String>, floor_us: impl Fn() -> u64) {
     let mut discipline = Discipline::default();
     let mut last: Option<Action> = None;
     loop {
         let round = ask_all(&servers).await;
-        let decision = discipline.on_round(&round, wall_us());
+        let decision = discipline.on_round(&round, wall_us(), floor_us());
         let done = act(decision.action);
         tell(decision.action, last, &done);
         last = Some(decision.action);
@@ -80,7 +81,11 @@ async fn resolve(server: &str) -> io::Result<SocketAddr> {
 
 fn act(action: Action) -> io::Result<()> {
     match action {
-        Action::Unknown | Action::Leave | Action::Doubt(_) => Ok(()),
+        Action::Unknown
+        | Action::Impossible
+        | Action::Contradiction(_)
+        | Action::Leave
+        | Action::Doubt(_) => Ok(()),
         Action::Slew(offset_us) => slew_by(offset_us),
         Action::Step(offset_us) => super::set_us(wall_us().saturating_add_signed(offset_us)),
     }
@@ -98,8 +103,22 @@ fn tell(action: Action, last: Option<Action>, done: &io::Result<()>) {
             tracing::info!("no time server tells the time; they are asked again and again");
         }
         Action::Unknown => tracing::debug!("no time server tells the time"),
+        // Said when it begins and not at every repetition.
+        Action::Impossible if last != Some(Action::Impossible) => {
+            tracing::warn!("the time servers say a time that has passed already; not believed");
+        }
+        Action::Contradiction(apart_us) if !matches!(last, Some(Action::Contradiction(_))) => {
+            let apart_s = apart_us / 1_000_000;
+            tracing::warn!(apart_s, "the time servers contradict each other; the clock is left");
+        }
+        Action::Impossible | Action::Contradiction(_) => {
+            tracing::debug!(?action, "the time servers are still not believed");
+        }
         Action::Step(offset_us) => {
             tracing::info!(offset_us, "the clock was set to the time servers'");
+        }
+        Action::Doubt(_) if matches!(last, Some(Action::Doubt(_))) => {
+            tracing::debug!(?action, "the time servers were asked again");
         }
         Action::Doubt(offset_us) => {
             tracing::warn!(offset_us, "the time servers say a time that is hard to believe");
