@@ -2,8 +2,9 @@
 //! printing and discovery.
 //!
 //! Pure: no input or output, no clock (time is an argument), no store and no HTTP. Objects are
-//! [`serde_json::Value`]; what the fields of a kind are is told by one table, [`schema`], that
-//! decoding, pruning, protobuf, strategic merge, server-side apply and OpenAPI all read.
+//! [`serde_json::Value`]; what the fields of a kind are is told by one arena, [`schema`], generated
+//! by `build.rs`, that decoding, pruning, protobuf, strategic merge, server-side apply and OpenAPI
+//! all read.
 #![forbid(unsafe_code)]
 
 pub mod decode;

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::schema::{self, Message};
 use crate::status::FieldError;
 use crate::table::Column;
 
@@ -138,6 +139,12 @@ impl Resource {
     #[must_use]
     pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
         self.subresources.iter().find(|subresource| subresource.name == name)
+    }
+
+    /// Message of its objects.
+    #[must_use]
+    pub fn schema(&self) -> Option<Message<'static>> {
+        schema::built_in().find(self.group, self.version, self.kind)
     }
 
     /// Whether status is written apart from the rest.

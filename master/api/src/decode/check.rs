@@ -18,7 +18,7 @@ pub enum CheckTypesError {
         /// JSON type that was found; for numbers out of range with the number.
         found: String,
         /// Message that the field belongs to.
-        owner: &'static str,
+        owner: String,
         /// Path of the field without list indices.
         path: String,
         /// Type of the field.
@@ -52,13 +52,10 @@ pub enum CheckTypesError {
 ///
 /// # Errors
 /// A field has a value of the wrong type.
-pub fn prune(
-    message: &'static Message,
-    object: &mut Value,
-) -> Result<Vec<String>, CheckTypesError> {
+pub fn prune(message: Message<'_>, object: &mut Value) -> Result<Vec<String>, CheckTypesError> {
     let mut walk = Walk { unknown: Vec::new() };
-    let place = Place { owner: message.name, path: String::new(), indexed: String::new() };
-    walk.value(Type::Message(message), object, &place, true)?;
+    let place = Place { owner: message.name(), path: String::new(), indexed: String::new() };
+    walk.value(Type::Message(message), object, &place)?;
     Ok(walk.unknown)
 }
 
@@ -67,14 +64,14 @@ struct Walk {
 }
 
 /// Where in the object the walk is.
-struct Place {
-    owner: &'static str,
+struct Place<'a> {
+    owner: &'a str,
     path: String,
     indexed: String,
 }
 
-impl Place {
-    fn below(&self, owner: &'static str, key: &str) -> Self {
+impl<'a> Place<'a> {
+    fn below(&self, owner: &'a str, key: &str) -> Self {
         let join = |path: &str| {
             if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
         };
@@ -89,7 +86,7 @@ impl Place {
         }
     }
 
-    fn wrong(&self, value: &Value, expected: Type) -> CheckTypesError {
+    fn wrong(&self, value: &Value, expected: Type<'_>) -> CheckTypesError {
         let found = match value {
             Value::Null => "null".to_owned(),
             Value::Bool(_) => "bool".to_owned(),
@@ -103,7 +100,7 @@ impl Place {
         };
         CheckTypesError::WrongType {
             found,
-            owner: self.owner,
+            owner: self.owner.to_owned(),
             path: self.path.clone(),
             expected: name(expected),
         }
@@ -111,15 +108,14 @@ impl Place {
 }
 
 impl Walk {
-    fn value(
+    fn value<'a>(
         &mut self,
-        kind: Type,
+        kind: Type<'a>,
         value: &mut Value,
-        place: &Place,
-        root: bool,
+        place: &Place<'a>,
     ) -> Result<(), CheckTypesError> {
         match (kind, &mut *value) {
-            (Type::Any, _)
+            (Type::Any | Type::FieldsV1, _)
             | (Type::String, Value::String(_))
             | (Type::Bool, Value::Bool(_))
             | (Type::Double, Value::Number(_))
@@ -154,24 +150,23 @@ impl Walk {
                 *value = quantity.to_string().into();
                 Ok(())
             }
-            (Type::Message(message), Value::Object(fields)) => {
-                self.message(message, fields, place, root)
-            }
+            (Type::Message(message), Value::Object(fields)) => self.message(message, fields, place),
             (Type::Map(kind) | Type::AtomicMap(kind), Value::Object(entries)) => {
+                let kind = kind.kind();
                 let text = matches!(kind, Type::String | Type::Bytes);
                 for (key, value) in entries.iter_mut() {
                     // A null in a map of texts is the empty text, as in upstream.
                     if value.is_null() && text {
                         *value = "".into();
                     }
-                    self.value(*kind, value, &place.below(place.owner, key), false)?;
+                    self.value(kind, value, &place.below(place.owner, key))?;
                 }
                 Ok(())
             }
             (Type::List(kind, _), Value::Array(items)) => {
                 items.retain(|item| !item.is_null());
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.value(*kind, item, &place.item(index), false)?;
+                    self.value(kind.kind(), item, &place.item(index))?;
                 }
                 Ok(())
             }
@@ -179,24 +174,23 @@ impl Walk {
         }
     }
 
-    fn message(
+    fn message<'a>(
         &mut self,
-        message: &'static Message,
+        message: Message<'a>,
         fields: &mut Map<String, Value>,
-        place: &Place,
-        root: bool,
+        place: &Place<'a>,
     ) -> Result<(), CheckTypesError> {
         fields.retain(|key, value| {
-            let known =
-                message.field(key).is_some() || (root && (key == "apiVersion" || key == "kind"));
+            let known = message.field(key).is_some()
+                || (message.typed() && (key == "apiVersion" || key == "kind"));
             if !known {
-                self.unknown.push(place.below(message.name, key).indexed);
+                self.unknown.push(place.below(message.name(), key).indexed);
             }
             known && !value.is_null()
         });
         for (key, value) in fields.iter_mut() {
             if let Some(field) = message.field(key) {
-                self.value(field.kind, value, &place.below(message.name, key), false)?;
+                self.value(field.kind(), value, &place.below(message.name(), key))?;
             }
         }
         self.unknown.sort();
@@ -204,7 +198,7 @@ impl Walk {
     }
 }
 
-fn name(kind: Type) -> String {
+fn name(kind: Type<'_>) -> String {
     match kind {
         Type::String => "string".to_owned(),
         Type::Bool => "bool".to_owned(),
@@ -216,10 +210,10 @@ fn name(kind: Type) -> String {
         Type::IntOrString => "intstr.IntOrString".to_owned(),
         Type::Time => "v1.Time".to_owned(),
         Type::MicroTime => "v1.MicroTime".to_owned(),
-        Type::Any => "interface {}".to_owned(),
-        Type::Message(message) => format!("v1.{}", message.name),
-        Type::Map(kind) | Type::AtomicMap(kind) => format!("map[string]{}", name(*kind)),
-        Type::List(kind, _) => format!("[]{}", name(*kind)),
+        Type::Any | Type::FieldsV1 => "interface {}".to_owned(),
+        Type::Message(message) => format!("{}.{}", message.version(), message.name()),
+        Type::Map(kind) | Type::AtomicMap(kind) => format!("map[string]{}", name(kind.kind())),
+        Type::List(kind, _) => format!("[]{}", name(kind.kind())),
     }
 }
 

@@ -123,7 +123,7 @@ pub fn check(
 /// A field has a value of the wrong type.
 pub fn check_types(resource: &Resource, object: &Value) -> Result<Vec<String>, CheckTypesError> {
     let mut object = object.clone();
-    match schema::find(resource.group, resource.kind) {
+    match resource.schema() {
         Some(message) => prune(message, &mut object),
         None => Ok(Vec::new()),
     }
@@ -162,7 +162,7 @@ fn check_kind(
             });
         }
     }
-    let Some(message) = schema::find(group, kind) else {
+    let Some(message) = schema::built_in().find(group, version, kind) else {
         return Err(Status::internal(format!("no schema for kind `{kind}`")));
     };
     let unknown = prune(message, &mut object)

@@ -6,38 +6,41 @@ use serde_json::{Map, Value, json};
 
 use super::Dialect;
 use crate::resource::Resource;
-use crate::schema::{self, Field, ListType, Message, Type};
+use crate::schema::{self, Descriptions, Field, ListType, Merge, Message, Type};
 
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
 const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
-/// The only JSON of any shape is what `managedFields` holds.
+const RAW_EXTENSION: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
 const FIELDS_V1: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1";
 
 /// What a definition is made from.
-enum Source {
-    Kind(&'static Message, &'static Resource),
-    Message(&'static Message),
+enum Source<'a> {
+    Message(Message<'a>),
     Leaf(Value),
 }
 
 /// Definitions that these resources need, by name.
-pub(super) fn all(
+pub(super) fn all<'a>(
     dialect: Dialect,
-    resources: &[&'static Resource],
-) -> impl Iterator<Item = (String, Value)> {
+    resources: &[&'a Resource],
+) -> impl Iterator<Item = (String, Value)> + use<'a> {
     let mut found = BTreeMap::new();
-    for resource in resources {
-        if let Some(message) = schema::find(resource.group, resource.kind) {
-            found.insert(name(message), Source::Kind(message, resource));
-            collect(dialect, message.fields, &mut found);
-        }
+    for message in resources.iter().filter_map(|resource| resource.schema()) {
+        collect(dialect, message, &mut found);
     }
+    // Names are in order, so that the messages of a package follow each other.
+    let mut described = (String::new(), Descriptions::default());
     found.into_iter().map(move |(name, source)| {
         let definition = match source {
-            Source::Kind(message, resource) => kind(dialect, message, resource),
-            Source::Message(message) => object(dialect, message),
+            Source::Message(message) => {
+                if described.0 != message.package() {
+                    let descriptions = schema::built_in().descriptions(message.package());
+                    described = (message.package().to_owned(), descriptions);
+                }
+                object(dialect, message, &described.1)
+            }
             Source::Leaf(definition) => definition,
         };
         (name, definition)
@@ -45,23 +48,21 @@ pub(super) fn all(
 }
 
 /// Name of a message's definition.
-pub(super) fn name(message: &Message) -> String {
-    format!("{}.{}", message.package.path(), message.name)
+pub(super) fn name(message: Message<'_>) -> String {
+    format!("{}.{}", message.package(), message.name())
 }
 
-fn collect(dialect: Dialect, fields: &'static [Field], found: &mut BTreeMap<String, Source>) {
-    for field in fields {
-        let mut kind = field.kind;
+fn collect<'a>(dialect: Dialect, message: Message<'a>, found: &mut BTreeMap<String, Source<'a>>) {
+    if found.insert(name(message), Source::Message(message)).is_some() {
+        return;
+    }
+    for field in message.fields() {
+        let mut kind = field.kind();
         while let Type::Map(inner) | Type::AtomicMap(inner) | Type::List(inner, _) = kind {
-            kind = *inner;
+            kind = inner.kind();
         }
-        if let Type::Message(message) = kind {
-            // The fields of an embedded message are the outer one's.
-            let known = !field.name.is_empty()
-                && found.insert(name(message), Source::Message(message)).is_some();
-            if !known {
-                collect(dialect, message.fields, found);
-            }
+        if let Type::Message(inner) = kind {
+            collect(dialect, inner, found);
         } else if let Some((name, definition)) = leaf(dialect, kind) {
             found.insert(name.to_owned(), Source::Leaf(definition));
         }
@@ -69,7 +70,7 @@ fn collect(dialect: Dialect, fields: &'static [Field], found: &mut BTreeMap<Stri
 }
 
 /// Name and definition of a type that is no message but has a definition of its own.
-fn leaf(dialect: Dialect, kind: Type) -> Option<(&'static str, Value)> {
+fn leaf(dialect: Dialect, kind: Type<'_>) -> Option<(&'static str, Value)> {
     Some(match (kind, dialect) {
         (Type::Quantity, Dialect::V2) => (QUANTITY, json!({"type": "string"})),
         (Type::Quantity, Dialect::V3) => {
@@ -84,7 +85,8 @@ fn leaf(dialect: Dialect, kind: Type) -> Option<(&'static str, Value)> {
         }
         (Type::Time, _) => (TIME, json!({"type": "string", "format": "date-time"})),
         (Type::MicroTime, _) => (MICRO_TIME, json!({"type": "string", "format": "date-time"})),
-        (Type::Any, _) => (FIELDS_V1, json!({"type": "object"})),
+        (Type::FieldsV1, _) => (FIELDS_V1, json!({"type": "object"})),
+        (Type::Any, _) => (RAW_EXTENSION, json!({"type": "object"})),
         (
             Type::String
             | Type::Bool
@@ -101,50 +103,79 @@ fn leaf(dialect: Dialect, kind: Type) -> Option<(&'static str, Value)> {
     })
 }
 
-fn kind(dialect: Dialect, message: &Message, resource: &Resource) -> Value {
-    let mut definition = object(dialect, message);
-    if let Some(properties) = definition.get_mut("properties").and_then(Value::as_object_mut) {
+fn object(dialect: Dialect, message: Message<'_>, descriptions: &Descriptions) -> Value {
+    let mut properties = Map::new();
+    if message.typed() {
         for name in ["apiVersion", "kind"] {
             properties.insert(name.to_owned(), json!({"type": "string"}));
         }
     }
-    if let Some(parts) = definition.as_object_mut() {
-        let kind =
-            json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
-        parts.insert("x-kubernetes-group-version-kind".to_owned(), kind);
-    }
-    definition
-}
-
-fn object(dialect: Dialect, message: &Message) -> Value {
-    let mut properties = Map::new();
-    insert_fields(dialect, message.fields, &mut properties);
-    let mut definition = json!({"type": "object", "properties": properties});
-    if let Some(parts) = definition.as_object_mut().filter(|_| message.atomic) {
-        parts.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
-    }
-    definition
-}
-
-fn insert_fields(dialect: Dialect, fields: &[Field], properties: &mut Map<String, Value>) {
-    for field in fields {
-        match (field.name, field.kind) {
-            ("", Type::Message(embedded)) => insert_fields(dialect, embedded.fields, properties),
-            (name, kind) => {
-                properties.insert(name.to_owned(), value(dialect, kind));
-            }
+    let mut required = Vec::new();
+    for (place, field) in message.fields().enumerate() {
+        if field.required() {
+            required.push(field.name());
         }
+        let property = property(dialect, field, descriptions.field(message, place));
+        properties.insert(field.name().to_owned(), property);
     }
+    let mut definition = Map::new();
+    let description = descriptions.message(message);
+    if !description.is_empty() {
+        definition.insert("description".to_owned(), description.into());
+    }
+    definition.insert("type".to_owned(), "object".into());
+    definition.insert("properties".to_owned(), Value::Object(properties));
+    if !required.is_empty() {
+        definition.insert("required".to_owned(), json!(required));
+    }
+    if message.atomic() {
+        definition.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
+    }
+    let kinds: Vec<Value> = message
+        .kinds()
+        .map(|(group, version, kind)| json!({"group": group, "version": version, "kind": kind}))
+        .collect();
+    if !kinds.is_empty() {
+        definition.insert("x-kubernetes-group-version-kind".to_owned(), Value::Array(kinds));
+    }
+    Value::Object(definition)
+}
+
+fn property(dialect: Dialect, field: Field<'_>, description: &str) -> Value {
+    let mut property = value(dialect, field.kind());
+    // Beside a reference of version 3 nothing else counts.
+    if dialect == Dialect::V3 && property.get("$ref").is_some() {
+        property = json!({"allOf": [property]});
+    }
+    let Some(parts) = property.as_object_mut() else { return property };
+    if !description.is_empty() {
+        parts.insert("description".to_owned(), description.into());
+    }
+    let merge = match field.merge() {
+        Merge::Replace => None,
+        Merge::Values => Some("merge"),
+        Merge::ByKey(key) => {
+            parts.insert("x-kubernetes-patch-merge-key".to_owned(), key.into());
+            Some("merge")
+        }
+    };
+    let strategies: Vec<&str> =
+        merge.into_iter().chain(field.retains_keys().then_some("retainKeys")).collect();
+    if !strategies.is_empty() {
+        parts.insert("x-kubernetes-patch-strategy".to_owned(), strategies.join(",").into());
+    }
+    property
 }
 
 /// Schema of what a field holds.
-fn value(dialect: Dialect, kind: Type) -> Value {
+fn value(dialect: Dialect, kind: Type<'_>) -> Value {
     match kind {
         Type::Quantity => dialect.reference(QUANTITY),
         Type::IntOrString => dialect.reference(INT_OR_STRING),
         Type::Time => dialect.reference(TIME),
         Type::MicroTime => dialect.reference(MICRO_TIME),
-        Type::Any => dialect.reference(FIELDS_V1),
+        Type::FieldsV1 => dialect.reference(FIELDS_V1),
+        Type::Any => dialect.reference(RAW_EXTENSION),
         Type::String => json!({"type": "string"}),
         Type::Bool => json!({"type": "boolean"}),
         Type::Int32 => json!({"type": "integer", "format": "int32"}),
@@ -153,18 +184,18 @@ fn value(dialect: Dialect, kind: Type) -> Value {
         Type::Bytes => json!({"type": "string", "format": "byte"}),
         Type::Message(message) => dialect.reference(&name(message)),
         Type::Map(inner) => {
-            json!({"type": "object", "additionalProperties": value(dialect, *inner)})
+            json!({"type": "object", "additionalProperties": value(dialect, inner.kind())})
         }
         Type::AtomicMap(inner) => json!({
             "type": "object",
-            "additionalProperties": value(dialect, *inner),
+            "additionalProperties": value(dialect, inner.kind()),
             "x-kubernetes-map-type": "atomic",
         }),
-        Type::List(inner, merge) => list(&value(dialect, *inner), merge),
+        Type::List(inner, merge) => list(&value(dialect, inner.kind()), merge),
     }
 }
 
-fn list(items: &Value, merge: ListType) -> Value {
+fn list(items: &Value, merge: ListType<'_>) -> Value {
     match merge {
         ListType::Atomic => {
             json!({"type": "array", "items": items, "x-kubernetes-list-type": "atomic"})
@@ -173,7 +204,7 @@ fn list(items: &Value, merge: ListType) -> Value {
         ListType::Map(keys) => json!({
             "type": "array",
             "items": items,
-            "x-kubernetes-list-map-keys": keys,
+            "x-kubernetes-list-map-keys": keys.iter().collect::<Vec<_>>(),
             "x-kubernetes-list-type": "map",
         }),
     }

@@ -113,6 +113,8 @@ static SCHEMA: Layout = Layout {
     fields: &[
         ("$ref", 1, Shape::Text),
         ("format", 2, Shape::Text),
+        ("description", 4, Shape::Text),
+        ("required", 19, Shape::Texts),
         ("additionalProperties", 21, Shape::Wrapped(&Shape::Message(&SCHEMA))),
         ("type", 22, Shape::Wrapped(&Shape::Text)),
         ("items", 23, Shape::Wrapped(&Shape::Message(&SCHEMA))),

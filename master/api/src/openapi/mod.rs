@@ -1,6 +1,6 @@
 //! OpenAPI: version 2 in one document, as JSON and as protobuf, and version 3 in a document for
-//! each version of a group. They hold the paths, the kinds and their fields with types, from the
-//! tables of resources and of fields; they have no sentences that describe the fields.
+//! each version of a group. They hold the paths, the kinds and their fields with types and with
+//! what they are for, from the resources and their schemas.
 //!
 //! Documents are built when somebody asks and not kept, definition by definition, so that never
 //! more than the finished text and one definition is in memory.

@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use super::{Dialect, definitions};
 use crate::resource::Resource;
-use crate::schema;
 
 /// What the paths of objects of a version start with.
 pub(super) fn base(group: &str, version: &str) -> String {
@@ -73,7 +72,8 @@ fn operation(dialect: Dialect, resource: &Resource, action: &str, bodies: &[&str
         names.push("force");
     }
     let mut parameters: Vec<Value> = names.iter().map(|name| in_query(dialect, name)).collect();
-    let reference = schema::find(resource.group, resource.kind)
+    let reference = resource
+        .schema()
         .map(|message| dialect.reference(&definitions::name(message)))
         .unwrap_or_default();
     let mut operation = Map::new();

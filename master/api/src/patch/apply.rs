@@ -10,7 +10,7 @@ use super::field_set::{self, FieldSet, Path};
 use super::{field_type, root_type};
 use crate::object;
 use crate::resource::Resource;
-use crate::schema::{self, ListType, Type};
+use crate::schema::{ListType, Type};
 use crate::status::{Status, StatusCause};
 
 /// An apply request.
@@ -106,7 +106,7 @@ pub fn apply(
     if request.manager.is_empty() {
         return Err(Status::bad_request("fieldManager is required for apply patch"));
     }
-    let kind = root_type(schema::find(resource.group, resource.kind));
+    let kind = root_type(resource);
     let subresource = request.subresource.unwrap_or_default();
     let wanted = owned_fields(kind, request.applied);
     let empty = json!({});
@@ -183,7 +183,7 @@ pub fn track_update(
     subresource: Option<&str>,
     now: &str,
 ) {
-    let kind = root_type(schema::find(resource.group, resource.kind));
+    let kind = root_type(resource);
     let subresource = subresource.unwrap_or_default();
     let empty = json!({});
     let before = old.unwrap_or(&empty);
@@ -261,7 +261,7 @@ fn write_managers(object: &mut Value, mut managers: Vec<Manager>) {
     }
 }
 
-fn owned_fields(kind: Type, object: &Value) -> FieldSet {
+fn owned_fields(kind: Type<'_>, object: &Value) -> FieldSet {
     let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("apiVersion");
@@ -279,10 +279,10 @@ fn owned_fields(kind: Type, object: &Value) -> FieldSet {
     set
 }
 
-fn merge(kind: Type, live: &mut Value, applied: &Value) {
+fn merge(kind: Type<'_>, live: &mut Value, applied: &Value) {
     match (kind, live, applied) {
         (Type::Message(message), Value::Object(fields), Value::Object(applied))
-            if !message.atomic =>
+            if !message.atomic() =>
         {
             merge_fields(kind, fields, applied);
         }
@@ -297,7 +297,7 @@ fn merge(kind: Type, live: &mut Value, applied: &Value) {
             for item in applied {
                 let part = field_set::item_part(list_type, item);
                 match items.iter_mut().find(|old| field_set::item_part(list_type, old) == part) {
-                    Some(old) => merge(*item_kind, old, item),
+                    Some(old) => merge(item_kind.kind(), old, item),
                     None => items.push(item.clone()),
                 }
             }
@@ -313,7 +313,7 @@ fn merge(kind: Type, live: &mut Value, applied: &Value) {
     }
 }
 
-fn merge_fields(kind: Type, fields: &mut Map<String, Value>, applied: &Map<String, Value>) {
+fn merge_fields(kind: Type<'_>, fields: &mut Map<String, Value>, applied: &Map<String, Value>) {
     for (key, value) in applied {
         match fields.get_mut(key) {
             Some(old) => merge(field_type(kind, key), old, value),

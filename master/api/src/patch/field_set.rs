@@ -18,16 +18,16 @@ pub(super) type FieldSet = BTreeSet<Path>;
 const PROTOCOL: &str = "TCP";
 
 /// All fields that a value sets.
-pub(super) fn of_value(kind: Type, value: &Value) -> FieldSet {
+pub(super) fn of_value(kind: Type<'_>, value: &Value) -> FieldSet {
     let mut set = FieldSet::new();
     collect(kind, value, &mut Path::new(), &mut set);
     set
 }
 
-fn collect(kind: Type, value: &Value, path: &mut Path, set: &mut FieldSet) {
+fn collect(kind: Type<'_>, value: &Value, path: &mut Path, set: &mut FieldSet) {
     match (kind, value) {
         (Type::Message(message), Value::Object(fields))
-            if !fields.is_empty() && !message.atomic =>
+            if !fields.is_empty() && !message.atomic() =>
         {
             collect_fields(kind, fields, path, set);
         }
@@ -42,7 +42,7 @@ fn collect(kind: Type, value: &Value, path: &mut Path, set: &mut FieldSet) {
                 path.push(item_part(list_type, item));
                 set.insert(path.clone());
                 if let (ListType::Map(_), Value::Object(fields)) = (list_type, item) {
-                    collect_fields(*item_kind, fields, path, set);
+                    collect_fields(item_kind.kind(), fields, path, set);
                 }
                 path.pop();
             }
@@ -53,7 +53,12 @@ fn collect(kind: Type, value: &Value, path: &mut Path, set: &mut FieldSet) {
     }
 }
 
-fn collect_fields(kind: Type, fields: &Map<String, Value>, path: &mut Path, set: &mut FieldSet) {
+fn collect_fields(
+    kind: Type<'_>,
+    fields: &Map<String, Value>,
+    path: &mut Path,
+    set: &mut FieldSet,
+) {
     for (key, value) in fields {
         path.push(format!("f:{key}"));
         collect(field_type(kind, key), value, path, set);
@@ -62,17 +67,17 @@ fn collect_fields(kind: Type, fields: &Map<String, Value>, path: &mut Path, set:
 }
 
 /// Part of a path for an item of a list.
-pub(super) fn item_part(list_type: ListType, item: &Value) -> String {
+pub(super) fn item_part(list_type: ListType<'_>, item: &Value) -> String {
     match list_type {
         ListType::Map(keys) => {
             // Sorted, so that the same item always has the same name.
-            let keys: BTreeSet<&&str> = keys.iter().collect();
+            let keys: BTreeSet<&str> = keys.iter().collect();
             let parts: Vec<String> = keys
                 .into_iter()
                 .filter_map(|key| {
-                    let value = match item.get(*key) {
+                    let value = match item.get(key) {
                         Some(value) => value.clone(),
-                        None if *key == "protocol" => PROTOCOL.into(),
+                        None if key == "protocol" => PROTOCOL.into(),
                         None => return None,
                     };
                     Some(format!("\"{key}\":{value}"))
@@ -94,18 +99,18 @@ pub(super) fn is_item_key(path: &[String]) -> bool {
 }
 
 /// Value at a path.
-pub(super) fn lookup<'a>(kind: Type, value: &'a Value, path: &[String]) -> Option<&'a Value> {
+pub(super) fn lookup<'a>(kind: Type<'_>, value: &'a Value, path: &[String]) -> Option<&'a Value> {
     let Some((part, rest)) = path.split_first() else { return Some(value) };
     if let Some(key) = part.strip_prefix("f:") {
         return lookup(field_type(kind, key), value.get(key)?, rest);
     }
     let Type::List(item_kind, list_type) = kind else { return None };
     let item = value.as_array()?.iter().find(|item| item_part(list_type, item) == *part)?;
-    lookup(*item_kind, item, rest)
+    lookup(item_kind.kind(), item, rest)
 }
 
 /// Removes what is at a path, and the parents that are empty after that.
-pub(super) fn remove(kind: Type, value: &mut Value, path: &[String]) {
+pub(super) fn remove(kind: Type<'_>, value: &mut Value, path: &[String]) {
     let Some((part, rest)) = path.split_first() else { return };
     let empty = |value: &Value| match value {
         Value::Object(fields) => fields.is_empty(),
@@ -122,7 +127,7 @@ pub(super) fn remove(kind: Type, value: &mut Value, path: &[String]) {
     } else if let (Type::List(item_kind, list_type), Some(items)) = (kind, value.as_array_mut()) {
         let place = items.iter().position(|item| item_part(list_type, item) == *part);
         if let Some((place, item)) = place.and_then(|place| Some((place, items.get_mut(place)?))) {
-            remove(*item_kind, item, rest);
+            remove(item_kind.kind(), item, rest);
             if rest.is_empty() {
                 items.remove(place);
             }

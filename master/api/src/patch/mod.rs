@@ -8,13 +8,14 @@ pub mod json;
 pub mod merge;
 pub mod strategic;
 
-use crate::schema::{Message, Type};
+use crate::resource::Resource;
+use crate::schema::Type;
 
 /// Type of a field; any shape if it is not known.
-fn field_type(kind: Type, key: &str) -> Type {
+fn field_type<'a>(kind: Type<'a>, key: &str) -> Type<'a> {
     match kind {
-        Type::Message(message) => message.field(key).map_or(Type::Any, |field| field.kind),
-        Type::Map(kind) | Type::AtomicMap(kind) => *kind,
+        Type::Message(message) => message.field(key).map_or(Type::Any, |field| field.kind()),
+        Type::Map(kind) | Type::AtomicMap(kind) => kind.kind(),
         Type::String
         | Type::Bool
         | Type::Int32
@@ -26,11 +27,12 @@ fn field_type(kind: Type, key: &str) -> Type {
         | Type::Time
         | Type::MicroTime
         | Type::Any
+        | Type::FieldsV1
         | Type::List(..) => Type::Any,
     }
 }
 
-/// Type of an object as a whole; any shape if its kind is not in the table of fields.
-fn root_type(message: Option<&'static Message>) -> Type {
-    message.map_or(Type::Any, Type::Message)
+/// Type of an object as a whole; any shape if its kind has no schema.
+fn root_type(resource: &Resource) -> Type<'_> {
+    resource.schema().map_or(Type::Any, Type::Message)
 }

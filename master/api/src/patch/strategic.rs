@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{field_type, root_type};
 use crate::resource::Resource;
-use crate::schema::{self, ListType, Type};
+use crate::schema::{Merge, Type};
 use crate::status::Status;
 
 const DIRECTIVE: &str = "$patch";
@@ -22,13 +22,18 @@ pub fn apply(resource: &Resource, object: &Value, patch: &Value) -> Result<Value
     let (Some(fields), Some(patch)) = (result.as_object_mut(), patch.as_object()) else {
         return Err(Status::bad_request("error decoding patch: an object is expected"));
     };
-    let kind = root_type(schema::find(resource.group, resource.kind));
-    merge_object(kind, fields, patch)?;
+    merge_object(root_type(resource), fields, patch)?;
     Ok(result)
 }
 
+/// How a field is merged, if it is a list.
+fn list_merge<'a>(kind: Type<'a>, key: &str) -> Merge<'a> {
+    let Type::Message(message) = kind else { return Merge::Replace };
+    message.field(key).map_or(Merge::Replace, |field| field.merge())
+}
+
 fn merge_object(
-    kind: Type,
+    kind: Type<'_>,
     fields: &mut Map<String, Value>,
     patch: &Map<String, Value>,
 ) -> Result<(), Status> {
@@ -54,20 +59,21 @@ fn merge_object(
         }
     }
     for (key, value) in patch.iter().filter(|(key, _)| !key.starts_with('$')) {
-        merge_field(field_type(kind, key), fields, key, value)?;
+        merge_field(field_type(kind, key), list_merge(kind, key), fields, key, value)?;
     }
     for (key, order) in patch {
         if let (Some(name), Some(order)) = (key.strip_prefix(ORDER), order.as_array())
             && let Some(list) = fields.get_mut(name).and_then(Value::as_array_mut)
         {
-            sort(field_type(kind, name), list, order);
+            sort(list_merge(kind, name), list, order);
         }
     }
     Ok(())
 }
 
 fn merge_field(
-    kind: Type,
+    kind: Type<'_>,
+    merge: Merge<'_>,
     fields: &mut Map<String, Value>,
     key: &str,
     patch: &Value,
@@ -86,10 +92,10 @@ fn merge_field(
                 fields.insert(key.to_owned(), Value::Object(new));
             }
         }
-        (Value::Array(patch), Some(Value::Array(old))) => merge_list(kind, key, old, patch)?,
+        (Value::Array(patch), Some(Value::Array(old))) => merge_list(kind, merge, key, old, patch)?,
         (Value::Array(patch), _) => {
             let mut new = Vec::new();
-            merge_list(kind, key, &mut new, patch)?;
+            merge_list(kind, merge, key, &mut new, patch)?;
             fields.insert(key.to_owned(), Value::Array(new));
         }
         (scalar @ (Value::Bool(_) | Value::Number(_) | Value::String(_)), _) => {
@@ -99,23 +105,24 @@ fn merge_field(
     Ok(())
 }
 
-fn merge_list(kind: Type, key: &str, old: &mut Vec<Value>, patch: &[Value]) -> Result<(), Status> {
-    let (item_kind, list_type) = if let Type::List(item, list_type) = kind {
-        (*item, list_type)
-    } else {
-        (Type::Any, ListType::Atomic)
-    };
-    match list_type {
-        ListType::Atomic => *old = patch.to_vec(),
-        ListType::Set => {
+fn merge_list(
+    kind: Type<'_>,
+    merge: Merge<'_>,
+    key: &str,
+    old: &mut Vec<Value>,
+    patch: &[Value],
+) -> Result<(), Status> {
+    match merge {
+        Merge::Replace => *old = patch.to_vec(),
+        Merge::Values => {
             for item in patch {
                 if !old.contains(item) {
                     old.push(item.clone());
                 }
             }
         }
-        ListType::Map(keys) => {
-            let merge_key = keys.first().copied().unwrap_or_default();
+        Merge::ByKey(merge_key) => {
+            let item_kind = if let Type::List(item, _) = kind { item.kind() } else { Type::Any };
             merge_items(item_kind, key, merge_key, old, patch)?;
         }
     }
@@ -123,7 +130,7 @@ fn merge_list(kind: Type, key: &str, old: &mut Vec<Value>, patch: &[Value]) -> R
 }
 
 fn merge_items(
-    kind: Type,
+    kind: Type<'_>,
     list: &str,
     merge_key: &str,
     old: &mut Vec<Value>,
@@ -168,13 +175,11 @@ fn merge_items(
 
 /// Puts the items that the client has named into its order. Items that it does not know of stay
 /// before those that they were before.
-fn sort(kind: Type, list: &mut Vec<Value>, order: &[Value]) {
-    let key =
-        if let Type::List(_, ListType::Map(keys)) = kind { keys.first().copied() } else { None };
+fn sort(merge: Merge<'_>, list: &mut Vec<Value>, order: &[Value]) {
     let place = |item: &Value| {
-        let identity = |value: &Value| match key {
-            Some(key) => value.get(key).cloned(),
-            None => Some(value.clone()),
+        let identity = |value: &Value| match merge {
+            Merge::ByKey(key) => value.get(key).cloned(),
+            Merge::Values | Merge::Replace => Some(value.clone()),
         };
         order.iter().position(|wanted| identity(wanted) == identity(item))
     };

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use self::wire::{Reader, Scalar};
 use crate::decode::DEPTH_MAX;
-use crate::schema::{self, Message, Type};
+use crate::schema::{self, Node, Type, Wire, Wires};
 use crate::timestamp;
 
 /// What every body starts with: "k8s" and a zero byte.
@@ -79,11 +79,12 @@ pub fn decode(body: &[u8]) -> Result<Value, DecodeProtobufError> {
         }
     }
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    let Some(message) = schema::find(group, &kind) else {
+    let version = api_version.rsplit('/').next().unwrap_or_default();
+    let Some(message) = schema::built_in().find(group, version, &kind) else {
         return Err(DecodeProtobufError::UnknownKind { api_version, kind });
     };
     let mut object = Map::new();
-    read_message(message, raw, &mut object, 0)?;
+    read_message(message.name(), message.wires(), raw, &mut object, 0)?;
     object.insert("apiVersion".to_owned(), api_version.into());
     object.insert("kind".to_owned(), kind.into());
     Ok(Value::Object(object))
@@ -95,7 +96,8 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 }
 
 fn read_message(
-    message: &'static Message,
+    name: &'static str,
+    wires: Wires<'static>,
     bytes: &[u8],
     object: &mut Map<String, Value>,
     depth: usize,
@@ -105,39 +107,42 @@ fn read_message(
     }
     let mut reader = Reader::new(bytes);
     while let Some((number, scalar)) = reader.field()? {
-        let Some(field) = message.fields.iter().find(|field| field.number == number) else {
-            continue;
-        };
-        let malformed = DecodeProtobufError::Field { message: message.name, number };
-        match (field.kind, scalar) {
-            (Type::Message(embedded), Scalar::Bytes(bytes)) if field.name.is_empty() => {
-                read_message(embedded, bytes, object, depth + 1)?;
+        let malformed = DecodeProtobufError::Field { message: name, number };
+        let field = match (wires.find(number), scalar) {
+            (None, _) => continue,
+            (Some(Wire::Field(field)), _) => field,
+            (Some(Wire::Embedded(embedded)), Scalar::Bytes(bytes)) => {
+                read_message(name, embedded, bytes, object, depth + 1)?;
+                continue;
             }
+            (Some(Wire::Embedded(_)), _) => return Err(malformed),
+        };
+        match (field.kind(), scalar) {
             (Type::List(kind, _), Scalar::Bytes(bytes))
-                if matches!(kind, Type::Int32 | Type::Int64 | Type::Bool) =>
+                if matches!(kind.kind(), Type::Int32 | Type::Int64 | Type::Bool) =>
             {
                 // Packed: the numbers follow each other without tags.
                 let mut packed = Reader::new(bytes);
                 while let Some(number) = packed.packed()? {
-                    let item = read_value(*kind, Scalar::Varint(number), &malformed, depth)?;
-                    push(object, field.name, item);
+                    let item = read_value(kind.kind(), Scalar::Varint(number), &malformed, depth)?;
+                    push(object, field.name(), item);
                 }
             }
             (Type::List(kind, _), scalar) => {
-                let item = read_value(*kind, scalar, &malformed, depth)?;
-                push(object, field.name, item);
+                let item = read_value(kind.kind(), scalar, &malformed, depth)?;
+                push(object, field.name(), item);
             }
             (Type::Map(kind) | Type::AtomicMap(kind), Scalar::Bytes(bytes)) => {
-                let (key, value) = read_entry(*kind, bytes, &malformed, depth)?;
-                let slot = object.entry(field.name).or_insert_with(|| Value::Object(Map::new()));
+                let (key, value) = read_entry(kind, bytes, &malformed, depth)?;
+                let slot = object.entry(field.name()).or_insert_with(|| Value::Object(Map::new()));
                 if let Some(entries) = slot.as_object_mut() {
                     entries.insert(key, value);
                 }
             }
             (kind, scalar) => {
                 let value = read_value(kind, scalar, &malformed, depth)?;
-                if field.keeps_zero || !zero(&value) {
-                    object.insert(field.name.to_owned(), value);
+                if field.keeps_zero() || !zero(&value) {
+                    object.insert(field.name().to_owned(), value);
                 }
             }
         }
@@ -164,7 +169,7 @@ fn push(object: &mut Map<String, Value>, name: &str, item: Value) {
 }
 
 fn read_value(
-    kind: Type,
+    kind: Type<'static>,
     scalar: Scalar<'_>,
     malformed: &DecodeProtobufError,
     depth: usize,
@@ -179,8 +184,19 @@ fn read_value(
         (Type::Bytes, Scalar::Bytes(bytes)) => base64::encode(bytes).into(),
         (Type::Message(message), Scalar::Bytes(bytes)) => {
             let mut object = Map::new();
-            read_message(message, bytes, &mut object, depth + 1)?;
+            read_message(message.name(), message.wires(), bytes, &mut object, depth + 1)?;
             Value::Object(object)
+        }
+        // A list that is the value of a map is a message with one field.
+        (Type::List(kind, _), Scalar::Bytes(bytes)) => {
+            let mut items = Vec::new();
+            let mut reader = Reader::new(bytes);
+            while let Some((number, scalar)) = reader.field()? {
+                if number == 1 {
+                    items.push(read_value(kind.kind(), scalar, malformed, depth)?);
+                }
+            }
+            Value::Array(items)
         }
         (Type::Quantity, Scalar::Bytes(bytes)) => match numbered(bytes, 1)? {
             Some(Scalar::Bytes(text)) => {
@@ -193,7 +209,7 @@ fn read_value(
         (Type::Time | Type::MicroTime, Scalar::Bytes(bytes)) => {
             read_time(bytes, matches!(kind, Type::MicroTime), malformed)?
         }
-        (Type::Any, Scalar::Bytes(bytes)) => match numbered(bytes, 1)? {
+        (Type::Any | Type::FieldsV1, Scalar::Bytes(bytes)) => match numbered(bytes, 1)? {
             Some(Scalar::Bytes(json)) => {
                 serde_json::from_slice(json).map_err(|_| malformed.clone())?
             }
@@ -204,7 +220,7 @@ fn read_value(
 }
 
 fn read_entry(
-    kind: Type,
+    kind: Node<'static>,
     bytes: &[u8],
     malformed: &DecodeProtobufError,
     depth: usize,
@@ -217,7 +233,7 @@ fn read_entry(
         None => String::new(),
     };
     let value = numbered(bytes, 2)?.unwrap_or(Scalar::Bytes(&[]));
-    Ok((key, read_value(kind, value, malformed, depth)?))
+    Ok((key, read_value(kind.kind(), value, malformed, depth)?))
 }
 
 fn read_int_or_string(

@@ -166,6 +166,26 @@ fn bytes_become_base64_and_times_text() {
 }
 
 #[test]
+fn lists_in_maps_are_messages_of_one_field() {
+    use k8s_pb::api::authentication::v1 as authentication;
+    let extra = authentication::ExtraValue { items: vec!["a".to_owned(), "b".to_owned()] };
+    let user = authentication::UserInfo {
+        username: text("me"),
+        extra: BTreeMap::from([("scopes".to_owned(), extra)]),
+        ..Default::default()
+    };
+    let review = authentication::TokenReview {
+        status: Some(authentication::TokenReviewStatus { user: Some(user), ..Default::default() }),
+        ..Default::default()
+    };
+    let body = body("authentication.k8s.io/v1", "TokenReview", review.encode_to_vec());
+    assert_eq!(
+        decode(&body).unwrap()["status"],
+        json!({"user": {"username": "me", "extra": {"scopes": ["a", "b"]}}})
+    );
+}
+
+#[test]
 fn delete_options_are_read_in_any_group() {
     let options = meta::DeleteOptions {
         grace_period_seconds: Some(0),
@@ -181,10 +201,10 @@ fn delete_options_are_read_in_any_group() {
 fn what_is_not_understood_is_refused() {
     assert_eq!(decode(b"{}"), Err(DecodeProtobufError::Magic));
     let kind = DecodeProtobufError::UnknownKind {
-        api_version: "batch/v1".to_owned(),
+        api_version: "batch/v1alpha1".to_owned(),
         kind: "Job".to_owned(),
     };
-    assert_eq!(decode(&body("batch/v1", "Job", Vec::new())), Err(kind));
+    assert_eq!(decode(&body("batch/v1alpha1", "Job", Vec::new())), Err(kind));
     let whole = body(
         "v1",
         "Pod",

@@ -50,12 +50,11 @@ pub fn by_kind(group: &str, kind: &str) -> Option<&'static Resource> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema;
 
     #[test]
     fn every_resource_has_a_schema_and_is_found() {
         for resource in all() {
-            assert!(schema::find(resource.group, resource.kind).is_some(), "{}", resource.kind);
+            assert!(resource.schema().is_some(), "{}", resource.kind);
             let found = find(resource.group, resource.version, resource.plural).unwrap();
             assert_eq!(found.kind, resource.kind);
             assert_eq!(by_kind(resource.group, resource.kind).unwrap().plural, resource.plural);
