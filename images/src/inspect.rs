@@ -63,7 +63,7 @@ fn boot_partition(card: &mut [u8]) -> Result<String> {
     match fat::read(&fat, boot_file::SETTINGS)? {
         None => text += "  no settings: not flashed yet\n",
         Some(settings) => {
-            let mut settings = CardSettings::parse(&String::from_utf8_lossy(&settings))?;
+            let mut settings = CardSettings::parse_file(&settings)?;
             settings.token = "(hidden)".to_owned();
             if let Some(passphrase) =
                 settings.wifi.as_mut().and_then(|wifi| wifi.passphrase.as_mut())

@@ -83,7 +83,7 @@ fn start(command_line: CommandLine) -> Result<Board, Halt> {
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
     let version = boot_file::version(&read(&Path::new(SLOT).join(boot_file::VERSION))).to_owned();
     let normal = trial::normal_slot(&read(&Path::new(BOOT).join(AUTOBOOT)));
-    let settings = settings(&Path::new(BOOT).join(SETTINGS))?;
+    let settings = settings(Path::new(BOOT))?;
     data::prepare(&card)?;
     clock_floor::raise();
     identity::apply(&settings);
@@ -91,16 +91,17 @@ fn start(command_line: CommandLine) -> Result<Board, Halt> {
     Ok(Board { command_line, slot, other_slot_device, version, settings, normal, coldplug })
 }
 
-fn settings(path: &Path) -> Result<CardSettings, Halt> {
-    let text = fs::read_to_string(path).map_err(|error| {
+fn settings(boot: &Path) -> Result<CardSettings, Halt> {
+    // Windows hides what is behind the last point of a name, and its editor adds `.txt`.
+    let names = [SETTINGS.to_owned(), format!("{SETTINGS}.txt")];
+    let name = names.iter().find(|name| boot.join(name).exists()).map_or(SETTINGS, String::as_str);
+    let bytes = fs::read(boot.join(name)).map_err(|error| {
         let missing = error.kind() == io::ErrorKind::NotFound;
         let why = if missing { "it has no settings yet".to_owned() } else { error.to_string() };
-        Halt { why: format!("could not read {} of the card: {why}", SETTINGS), mend: EDIT }
+        Halt { why: format!("could not read {name} of the card: {why}"), mend: EDIT }
     })?;
-    CardSettings::parse(&text).map_err(|error| Halt {
-        why: format!("{SETTINGS} of the card: {}", Chain(&error)),
-        mend: EDIT,
-    })
+    CardSettings::parse_file(&bytes)
+        .map_err(|error| Halt { why: format!("{name} of the card: {}", Chain(&error)), mend: EDIT })
 }
 
 /// The record of the last upgrade, if there is one that can be read.
@@ -123,13 +124,19 @@ mod tests {
             if let Some(text) = text {
                 fs::write(&path, text).unwrap();
             }
-            let Err(halt) = settings(&path) else { panic!("accepted") };
+            let Err(halt) = settings(folder.path()) else { panic!("accepted") };
             assert!(halt.mend.contains("flash"));
             halt.why
         };
         assert!(why(None).contains("no settings yet"));
         assert!(why(Some("node = 1")).contains("bramble.toml"));
-        fs::write(&path, [0xff, 0xfe]).unwrap();
+        fs::write(&path, [0xff, 0xfe, 0xff]).unwrap();
         assert!(why(None).contains("bramble.toml"));
+        // What an editor has named otherwise is only read in place of a missing one.
+        let other = folder.path().join("bramble.toml.txt");
+        fs::write(&other, "node = 1").unwrap();
+        assert!(!why(None).contains(".txt"));
+        fs::remove_file(&path).unwrap();
+        assert!(why(None).contains("bramble.toml.txt"));
     }
 }

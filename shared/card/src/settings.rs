@@ -79,7 +79,8 @@ pub enum Network {
 pub struct Wifi {
     /// Its name, 1 to 32 bytes.
     pub ssid: String,
-    /// Its passphrase, 8 to 63 printable ASCII characters; none for an open network.
+    /// Its passphrase, 8 to 63 bytes without control characters, or the key that was made of it, 64
+    /// hexadecimal digits; none for an open network. Characters beyond ASCII count as UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<String>,
     /// Two-letter code of the country whose radio rules hold, such as `DE`.
@@ -92,6 +93,9 @@ pub enum CardSettingsError {
     /// The text is not what it should be.
     #[error("the settings are not valid TOML or have an unknown key")]
     Parse(#[from] toml::de::Error),
+    /// The file holds something else.
+    #[error("the settings are no text in UTF-8 or UTF-16")]
+    NoText,
     /// A value cannot be used.
     #[error("{key} `{value}` {problem}")]
     Value {
@@ -115,7 +119,41 @@ pub fn valid_time_server(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && name.split('.').all(label))
 }
 
+/// Tells whether a Wi-Fi passphrase is the key that is made of one: 64 hexadecimal digits.
+#[must_use]
+pub fn wifi_key(passphrase: &str) -> bool {
+    passphrase.len() == 64 && passphrase.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The text of a file that some editor wrote: UTF-8 or UTF-16, with or without a byte-order mark.
+/// Ends of lines are as the editor made them. None if it is neither.
+fn text(bytes: &[u8]) -> Option<String> {
+    let utf_16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        rest.is_empty()
+            .then(|| String::from_utf16(&pairs.iter().copied().map(unit).collect::<Vec<_>>()).ok())
+            .flatten()
+    };
+    match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
+        [0xff, 0xfe, rest @ ..] => utf_16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf_16(rest, u16::from_be_bytes),
+        // Settings begin with ASCII, which has a zero byte in UTF-16.
+        [first, 0, ..] if *first != 0 => utf_16(bytes, u16::from_le_bytes),
+        [0, first, ..] if *first != 0 => utf_16(bytes, u16::from_be_bytes),
+        _ => String::from_utf8(bytes.to_vec()).ok(),
+    }
+}
+
 impl CardSettings {
+    /// Reads and checks the settings in a file, whatever editor a person has changed it with.
+    ///
+    /// # Errors
+    /// As [`CardSettings::parse`], or it is no text.
+    pub fn parse_file(bytes: &[u8]) -> Result<Self, CardSettingsError> {
+        Self::parse(&text(bytes).ok_or(CardSettingsError::NoText)?)
+    }
+
     /// Reads and checks settings.
     ///
     /// # Errors
@@ -159,9 +197,10 @@ impl CardSettings {
             if wifi.ssid.is_empty() || wifi.ssid.len() > 32 {
                 return bad("ssid", &wifi.ssid, "does not have 1 to 32 bytes");
             }
-            let printable = |byte: u8| (b' '..=b'~').contains(&byte);
             if let Some(passphrase) = &wifi.passphrase
-                && !((8..=63).contains(&passphrase.len()) && passphrase.bytes().all(printable))
+                && !wifi_key(passphrase)
+                && (!(8..=63).contains(&passphrase.len())
+                    || passphrase.bytes().any(|byte| byte.is_ascii_control()))
             {
                 return bad("passphrase", "...", "does not have 8 to 63 printable characters");
             }
@@ -230,6 +269,44 @@ mod tests {
         for servers in [Vec::new(), vec!["ntp.example".to_owned(), "fd00::1".to_owned()]] {
             let master = CardSettings { role: Role::Master, ntp: Some(servers), ..plain.clone() };
             assert_eq!(CardSettings::parse(&master.text()).unwrap(), master);
+        }
+    }
+
+    #[test]
+    fn settings_are_read_as_any_editor_writes_them() {
+        let settings = settings();
+        let lines = settings.text().replace('\n', "\r\n");
+        let check = |bytes: &[u8]| assert_eq!(CardSettings::parse_file(bytes).unwrap(), settings);
+        check(settings.text().as_bytes());
+        check(lines.as_bytes());
+        check(format!("\u{feff}{lines}").as_bytes());
+        for mark in ["", "\u{feff}"] {
+            let units = || format!("{mark}{lines}").encode_utf16().collect::<Vec<_>>();
+            check(&units().into_iter().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+            check(&units().into_iter().flat_map(u16::to_be_bytes).collect::<Vec<_>>());
+        }
+        for bad in [&[0xff_u8, 0xfe, 0x00][..], &[0xc3, 0x28], &[0xff, 0xfe, 0x00, 0xd8], &[0, 0]] {
+            assert!(CardSettings::parse_file(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn passphrases_are_taken_as_people_choose_them() {
+        let check = |passphrase: &str, good: bool| {
+            let mut settings = settings();
+            settings.wifi.as_mut().unwrap().passphrase = Some(passphrase.to_owned());
+            assert_eq!(settings.check().is_ok(), good, "{passphrase}");
+            if good {
+                assert_eq!(CardSettings::parse(&settings.text()).unwrap(), settings);
+            }
+        };
+        for good in ["pa$$w\"ord!", "  blanks  ", "Füße im Schnee", "'single' \\n", "#=[]{}…"] {
+            check(good, true);
+        }
+        check(&"0123456789abcdefABCDEF".repeat(3)[..64], true);
+        for bad in ["short", "new\nline in it", "a\0b\0c\0d\0e", &"x".repeat(64), &"ü".repeat(32)]
+        {
+            check(bad, false);
         }
     }
 

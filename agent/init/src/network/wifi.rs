@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use bramble_card::settings::Wifi;
+use bramble_card::settings::{Wifi, wifi_key};
 use bramble_runtime::whole_file;
 
 use crate::messages::say;
@@ -36,6 +36,9 @@ fn configuration(settings: &Wifi) -> String {
     // A network that hides its name is asked for it.
     text.push_str("\n  scan_ssid=1\n");
     match &settings.passphrase {
+        Some(key) if wifi_key(key) => {
+            let _infallible = write!(text, "  key_mgmt=WPA-PSK\n  psk={key}\n");
+        }
         // From the first to the last quote of the line: quotes within need no care.
         Some(passphrase) => {
             let _infallible = write!(text, "  key_mgmt=WPA-PSK\n  psk=\"{passphrase}\"\n");
@@ -62,6 +65,8 @@ mod tests {
             "country=DE\nnetwork={\n  ssid=61220a7d\n  scan_ssid=1\n  key_mgmt=WPA-PSK\n  \
              psk=\"say \"friend\"\"\n}\n"
         );
+        let key = Wifi { passphrase: Some("0a".repeat(32)), ..settings.clone() };
+        assert!(configuration(&key).contains(&format!("\n  psk={}\n", "0a".repeat(32))));
         let open = Wifi { passphrase: None, ..settings };
         assert!(configuration(&open).contains("key_mgmt=NONE"));
     }
