@@ -104,7 +104,7 @@ pub(crate) struct ServerFlags {
     /// Ports that Services may have on every node [default: 30000-32767].
     #[arg(long, value_name = "FIRST-LAST")]
     pub(crate) node_port_range: Option<String>,
-    /// Where objects are kept [default: redb].
+    /// Where objects are kept [default: disk].
     #[arg(long, value_enum)]
     pub(crate) store: Option<StoreKind>,
     /// Take a new cluster's identity from this folder instead of making one, as a flashed card does.

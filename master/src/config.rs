@@ -46,7 +46,7 @@ pub(crate) enum StoreKind {
     /// In memory: gone when the process ends.
     Memory,
     /// In one file in the data folder.
-    Redb,
+    Disk,
 }
 
 /// What the file may say; every key is optional.
@@ -139,7 +139,7 @@ impl Config {
             cluster_range,
             service_range,
             node_port_range: parse_ports(&ports)?,
-            store: flags.store.or(file.store).unwrap_or(StoreKind::Redb),
+            store: flags.store.or(file.store).unwrap_or(StoreKind::Disk),
             identity_from: flags.identity_from.clone().or(file.identity_from),
         })
     }
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), "0.0.0.0:6443");
         assert_eq!(config.heartbeat_port, 6443);
         assert_eq!(config.api_service_address().to_string(), "10.43.0.1");
-        assert_eq!(config.store, StoreKind::Redb);
+        assert_eq!(config.store, StoreKind::Disk);
     }
 
     #[test]

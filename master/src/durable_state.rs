@@ -6,13 +6,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bramble_store::{CreateStoreError, MemoryStore, OpenStoreError, RedbStore, Store};
+use bramble_store::{CreateStoreError, LogStore, MemoryStore, OpenStoreError, Store};
 use tracing::info;
 
 use crate::config::StoreKind;
 use crate::pki::{Identity, IdentityError, Origin};
 
-const STORE_FILE: &str = "store.redb";
+const STORE_FILE: &str = "store.log";
 
 /// Why the cluster's state cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +44,9 @@ pub(crate) fn open(
 ) -> Result<(Identity, Arc<dyn Store>), OpenStateError> {
     if !Identity::exists(data_dir) {
         let identity = Identity::create(data_dir, origin, |folder, cluster_id| {
-            if kind == StoreKind::Redb {
+            if kind == StoreKind::Disk {
                 // Opened again below, at its final place.
-                drop(RedbStore::create(&folder.join(STORE_FILE), cluster_id)?);
+                drop(LogStore::create(&folder.join(STORE_FILE), cluster_id)?);
             }
             Ok::<(), OpenStateError>(())
         })?;
@@ -56,9 +56,9 @@ pub(crate) fn open(
     let identity = Identity::load(data_dir)?;
     let store: Arc<dyn Store> = match kind {
         StoreKind::Memory => Arc::new(MemoryStore::new()),
-        StoreKind::Redb => {
+        StoreKind::Disk => {
             let path = Identity::folder(data_dir).join(STORE_FILE);
-            let opened = RedbStore::open(&path, &identity.cluster_id);
+            let opened = LogStore::open(&path, &identity.cluster_id);
             Arc::new(opened.map_err(|source| OpenStateError::Open {
                 cluster_id: identity.cluster_id.clone(),
                 source,
@@ -79,20 +79,20 @@ mod tests {
     #[test]
     fn cluster_without_its_store_is_not_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
-        drop(open(folder.path(), StoreKind::Redb, Origin::New).unwrap());
-        drop(open(folder.path(), StoreKind::Redb, Origin::New).unwrap());
-        fs::remove_file(folder.path().join("cluster/store.redb")).unwrap();
-        let result = open(folder.path(), StoreKind::Redb, Origin::New);
+        drop(open(folder.path(), StoreKind::Disk, Origin::New).unwrap());
+        drop(open(folder.path(), StoreKind::Disk, Origin::New).unwrap());
+        fs::remove_file(folder.path().join("cluster/store.log")).unwrap();
+        let result = open(folder.path(), StoreKind::Disk, Origin::New);
         assert!(matches!(result, Err(OpenStateError::Open { .. })), "{result:?}");
     }
 
     #[test]
     fn damaged_store_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        drop(open(folder.path(), StoreKind::Redb, Origin::New).unwrap());
-        fs::write(folder.path().join("cluster/store.redb"), b"").unwrap();
+        drop(open(folder.path(), StoreKind::Disk, Origin::New).unwrap());
+        fs::write(folder.path().join("cluster/store.log"), b"").unwrap();
         assert!(matches!(
-            open(folder.path(), StoreKind::Redb, Origin::New),
+            open(folder.path(), StoreKind::Disk, Origin::New),
             Err(OpenStateError::Open { .. })
         ));
     }

@@ -7,7 +7,7 @@
 //!                    join.pub                   checks the tokens of cards
 //!                    join.key                   signs them; only where cards are flashed
 //!                    server.crt server.key      made again when the addresses change
-//!                    store.redb                 the store's; see `durable_state.rs`
+//!                    store.log                 the store's; see `durable_state.rs`
 //! <data-dir>/admin.kubeconfig
 //! ```
 //!

@@ -238,7 +238,7 @@ fn a_master_that_cannot_start_says_why() {
     cluster.kubectl().unwrap().run(&["create", "configmap", "kept", "--from-literal=a=1"]).unwrap();
     cluster.master_mut().cut_power().unwrap();
     cluster.master_mut().power_on().unwrap();
-    let store = data.join("cluster/store.redb");
+    let store = data.join("cluster/store.log");
     let good = std::fs::read(&store).unwrap();
     let data_flag = data.to_string_lossy().into_owned();
     for bad in [Vec::new(), b"not a store".to_vec(), vec![0x55; good.len()]] {

@@ -74,7 +74,7 @@ fn crates_depend_only_along_the_arrows() {
 
 #[test]
 fn crates_that_decide_do_no_input_or_output() {
-    let doers = ["tokio", "nix", "rustix", "hyper", "redb", "libcontainer", "rtnetlink", "rustls"];
+    let doers = ["tokio", "nix", "rustix", "hyper", "libcontainer", "rtnetlink", "rustls"];
     for (name, dependencies) in own_dependencies() {
         if PURE.contains(&name.as_str()) {
             let found: Vec<_> =

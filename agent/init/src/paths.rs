@@ -35,7 +35,7 @@ pub(crate) const SERVER_DATA: &str = "/var/lib/bramble";
 /// Time of day that the agent has noted, in seconds since 1970.
 pub(crate) const LAST_TIME: &str = "/var/lib/bramble-agent/last-time";
 /// Store of a master.
-pub(crate) const STORE: &str = "/var/lib/bramble/cluster/store.redb";
+pub(crate) const STORE: &str = "/var/lib/bramble/cluster/store.log";
 /// When this system was built, in seconds since 1970.
 pub(crate) const BUILD_TIME: &str = "/etc/bramble/build-time";
 /// Kernel modules and their indexes.

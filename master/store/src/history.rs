@@ -81,6 +81,11 @@ impl History {
         self.entries.get(key)
     }
 
+    /// All entries, in the order of their keys.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &KeyValue> {
+        self.entries.values()
+    }
+
     /// Refuses a revision that lies outside of what is known.
     pub(crate) fn check(&self, requested: Revision) -> Result<(), StoreError> {
         if requested < self.compacted {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use disk::{CreateStoreError, OpenStoreError, RedbStore};
+pub use disk::{CreateStoreError, LogStore, OpenStoreError};
 pub use history::HistoryLimits;
 pub use memory::MemoryStore;
 

@@ -1,159 +1,38 @@
-//! The file of a store: creating it, checking it, and reading all of it into memory.
+//! The file of a store: creating it, opening it, appending to it, and writing it anew.
 //!
 //! ```text
-//! meta     "format"   u32, little endian
-//!          "cluster"  id of the cluster, UTF-8
-//!          "reserved" u64, little endian: revisions up to this may have been handed out
-//! entries  key -> create revision, modification revision, version (u64 each), value
+//! header | base: all entries at one moment | commit | commit | ... | zeros
 //! ```
+//! When the commits outgrow the base, a new file is begun with the entries as they are now, gets
+//! the commits that were made meanwhile, and takes the old one's name. So at every moment the name
+//! stands for one whole file.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use redb::backends::FileBackend;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
-    TableDefinition, WriteTransaction,
-};
-
+use super::errors::{CreateStoreError, OpenStoreError};
+use super::frame::{Body, SECTOR};
+use super::header::Header;
+use super::medium::{DiskFile, Medium};
+use super::replay::replay;
 use crate::{KeyValue, Revision};
 
-pub(super) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
-pub(super) const ENTRIES: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("entries");
-pub(super) const RESERVED: &str = "reserved";
-const FORMAT: &str = "format";
-const CLUSTER: &str = "cluster";
-
-/// Raised when an older build could not read the file.
-const FORMAT_NUMBER: u32 = 1;
-
-/// Every entry is in memory, so the file's own cache serves commits only.
-const CACHE_BYTES: usize = 2 << 20;
-
-/// First bytes of every redb file.
-const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
-
-/// A file smaller than this is not worth the writes of compacting it.
-const COMPACT_FILE_BYTES_MIN: u64 = 4 << 20;
+/// The file's length is raised by this much at a time: large, so that it is seldom, and sparse, so
+/// that it costs nothing.
+const GROW_BYTES: u64 = 1 << 20;
+/// Commits of fewer bytes are not worth a new base.
+const COMPACT_BYTES_MIN: u64 = 4 << 20;
+/// Entries of a base are written in frames of about this size, to bound what is held for them.
+const BASE_FRAME_BYTES: usize = 64 << 10;
+/// Read ahead while the log is replayed.
+const READ_BYTES: usize = 64 << 10;
 
 /// Revisions handed out between two notes of it in the file. Large, so that an idle cluster, whose
 /// leases use some 100,000 a day, writes nothing for them for days; 2^64 lasts for 10^13 starts.
 pub(super) const RESERVE_BLOCK: Revision = 1_000_000;
-
-/// Why a new store could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateStoreError {
-    /// It would overwrite something.
-    #[error("store file `{}` exists already", path.display())]
-    Exists {
-        /// File.
-        path: PathBuf,
-    },
-    /// The folder or the disk refused.
-    #[error("could not create store file `{}`", path.display())]
-    CreateFile {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The first commit failed.
-    #[error("could not write the first entries of store file `{}`", path.display())]
-    Initialize {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: Box<redb::Error>,
-    },
-    /// It was made, but could not be opened.
-    #[error(transparent)]
-    Open(#[from] OpenStoreError),
-}
-
-/// Why an existing store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenStoreError {
-    /// Nothing is there.
-    #[error("store file `{}` does not exist", path.display())]
-    Missing {
-        /// File.
-        path: PathBuf,
-    },
-    /// The file could not be read or locked.
-    #[error("could not open store file `{}`", path.display())]
-    OpenFile {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// It is something else.
-    #[error("file `{}` is not a bramble store", path.display())]
-    Foreign {
-        /// File.
-        path: PathBuf,
-    },
-    /// It was one, but is not whole.
-    #[error("store file `{}` is damaged ({reason}); restore it from a snapshot", path.display())]
-    Damaged {
-        /// File.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file was written by a newer bramble.
-    #[error(
-        "store file `{}` has format {found}, this build reads up to {supported}",
-        path.display()
-    )]
-    NewerFormat {
-        /// File.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// Newest format of this build.
-        supported: u32,
-    },
-    /// It belongs to another cluster.
-    #[error("store file `{}` is of cluster `{found}`, not `{expected}`", path.display())]
-    OtherCluster {
-        /// File.
-        path: PathBuf,
-        /// Whose it is.
-        found: String,
-        /// Whose it should be.
-        expected: String,
-    },
-    /// Another process has it open.
-    #[error("store file `{}` is in use by another process", path.display())]
-    InUse {
-        /// File.
-        path: PathBuf,
-    },
-    /// The disk failed or is full.
-    #[error("could not read or write store file `{}`", path.display())]
-    Access {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: Box<redb::Error>,
-    },
-    /// No thread could be had.
-    #[error("could not start the store's writer")]
-    StartWriter {
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// All that the file says.
 #[derive(Debug)]
@@ -163,222 +42,292 @@ pub(super) struct Loaded {
     pub(super) revision: Revision,
     /// Up to here revisions can be handed out without a commit.
     pub(super) reserved: Revision,
-    pub(super) database: Database,
+    pub(super) log: Log,
+}
+
+/// A log that is open for appending.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    medium: Box<dyn Medium>,
+    header: Header,
+    capacity: u64,
+    /// A new base is written when the log is longer than this.
+    base_due: u64,
+    end: u64,
+    sequence: u64,
+    /// Whether the last frame says that all is whole.
+    closed: bool,
+    /// Whether the file says how long it must be.
+    capacity_noted: bool,
+}
+
+/// A new file whose base is written, and where the commits that it lacks begin in the old one.
+#[derive(Debug)]
+pub(super) struct Based {
+    path: PathBuf,
+    file: File,
+    header: Header,
+    base_end: u64,
+    missing_from: u64,
+}
+
+/// What a new base is written from.
+#[derive(Debug)]
+pub(super) struct Base {
+    path: PathBuf,
+    header: Header,
+    missing_from: u64,
+    sequence: u64,
+    reserved: Revision,
+    entries: Vec<KeyValue>,
+}
+
+impl Log {
+    /// A log on another medium, as if it had been made there.
+    #[cfg(test)]
+    pub(super) fn on(medium: Box<dyn Medium>) -> Self {
+        let cluster = String::new();
+        let header = Header { salt: 1, capacity: GROW_BYTES, cluster };
+        let start = u64::try_from(SECTOR).unwrap_or(u64::MAX);
+        Self {
+            path: PathBuf::new(),
+            medium,
+            header,
+            capacity: GROW_BYTES,
+            base_due: base_due(start),
+            end: start,
+            sequence: 1,
+            closed: false,
+            capacity_noted: true,
+        }
+    }
 }
 
 /// Makes an empty store. It appears under its name only once it is whole and on the disk.
-pub(super) fn create(path: &Path, cluster_id: &str) -> Result<(), CreateStoreError> {
+pub(super) fn create(path: &Path, cluster_id: &str, salt: u64) -> Result<(), CreateStoreError> {
     let create_file = |source| CreateStoreError::CreateFile { path: path.to_owned(), source };
     if path.try_exists().map_err(create_file)? {
         return Err(CreateStoreError::Exists { path: path.to_owned() });
     }
-    let mut unfinished = OsString::from(path);
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(create_file(error)),
-        Ok(()) | Err(_) => {}
-    }
-    // Secrets of the cluster are in it.
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)
-        .map_err(create_file)?;
-    initialize(file, cluster_id).map_err(|source| CreateStoreError::Initialize {
+    let base = Base {
         path: path.to_owned(),
-        source: Box::new(source),
-    })?;
-    File::open(&unfinished).and_then(|file| file.sync_all()).map_err(create_file)?;
-    fs::rename(&unfinished, path).map_err(create_file)?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
+        header: Header { salt, capacity: GROW_BYTES, cluster: cluster_id.to_owned() },
+        missing_from: 0,
+        sequence: 1,
+        reserved: 0,
+        entries: Vec::new(),
     };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(create_file)
-}
-
-fn initialize(file: File, cluster_id: &str) -> Result<(), redb::Error> {
-    let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create_with_backend(FileBackend::new(file)?)?;
-    let mut transaction = database.begin_write()?;
-    transaction.set_two_phase_commit(true);
-    {
-        let mut meta = transaction.open_table(META)?;
-        meta.insert(FORMAT, FORMAT_NUMBER.to_le_bytes().as_slice())?;
-        meta.insert(CLUSTER, cluster_id.as_bytes())?;
-        meta.insert(RESERVED, 0u64.to_le_bytes().as_slice())?;
-        transaction.open_table(ENTRIES)?;
-    }
-    transaction.commit()?;
-    database.close()?;
-    Ok(())
+    base.write().and_then(|based| based.take_name()).map_err(create_file)
 }
 
 /// Opens and checks a store, reads all of it, and reserves the first revisions.
 pub(super) fn open(path: &Path, cluster_id: &str) -> Result<Loaded, OpenStoreError> {
-    check_magic(path)?;
-    let mut database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .set_check_integrity_on_open(true)
-        .open(path)
-        .map_err(|error| open_error(path, error))?;
-    let contents = read(path, &database, cluster_id)?;
-    let file_bytes = fs::metadata(path)
-        .map_err(|source| OpenStoreError::OpenFile { path: path.to_owned(), source })?
-        .len();
-    if file_bytes > COMPACT_FILE_BYTES_MIN && file_bytes / 2 > contents.bytes {
-        database.compact().map_err(|error| access(path, error.into()))?;
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    let file = opened.map_err(|source| {
+        if source.kind() == io::ErrorKind::NotFound {
+            return OpenStoreError::Missing { path: path.to_owned() };
+        }
+        OpenStoreError::OpenFile { path: path.to_owned(), source }
+    })?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenStoreError::InUse { path: path.to_owned() },
+        TryLockError::Error(source) => OpenStoreError::OpenFile { path: path.to_owned(), source },
+    })?;
+    let access = |source| OpenStoreError::access(path, source);
+    // What a cut left of a new base.
+    remove(&unfinished(path)).map_err(access)?;
+    let len = file.metadata().map_err(access)?.len();
+    let replayed = replay(BufReader::with_capacity(READ_BYTES, &file), len, path, cluster_id)?;
+    let mut medium: Box<dyn Medium> = Box::new(DiskFile::new(file, path));
+    if replayed.torn_end > replayed.end {
+        tracing::warn!(
+            bytes = replayed.torn_end - replayed.end,
+            "the last commit was cut off before anybody was told of it"
+        );
+        erase(medium.as_mut(), replayed.end, replayed.torn_end).map_err(access)?;
     }
     // One above: a client may have seen every revision of the block, and then rightly holds that
     // nothing is between it and the last one. Reports that were lost are.
-    let revision = contents.reserved + 1;
+    let revision = replayed.reserved + 1;
     let reserved = revision + RESERVE_BLOCK;
-    reserve(&database, reserved).map_err(|error| access(path, error))?;
-    Ok(Loaded { entries: contents.entries, revision, reserved, database })
-}
-
-fn check_magic(path: &Path) -> Result<(), OpenStoreError> {
-    let mut start = Vec::new();
-    let length = u64::try_from(MAGIC.len()).unwrap_or(u64::MAX);
-    match File::open(path).and_then(|file| file.take(length).read_to_end(&mut start)) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(OpenStoreError::Missing { path: path.to_owned() });
-        }
-        Err(source) => return Err(OpenStoreError::OpenFile { path: path.to_owned(), source }),
-    }
-    if start.is_empty() {
-        return Err(damaged(path, "it is empty"));
-    }
-    if start != MAGIC {
-        return Err(OpenStoreError::Foreign { path: path.to_owned() });
-    }
-    Ok(())
-}
-
-struct Contents {
-    entries: Vec<KeyValue>,
-    bytes: u64,
-    reserved: Revision,
-}
-
-fn read(path: &Path, database: &Database, cluster_id: &str) -> Result<Contents, OpenStoreError> {
-    let storage = |error: StorageError| open_error(path, DatabaseError::Storage(error));
-    let transaction = database.begin_read().map_err(|error| access(path, error.into()))?;
-    // A redb file without these tables was made by another program.
-    let foreign = |_| OpenStoreError::Foreign { path: path.to_owned() };
-    let meta = transaction.open_table(META).map_err(foreign)?;
-    let table = transaction.open_table(ENTRIES).map_err(foreign)?;
-    let value = |name: &str| -> Result<Vec<u8>, OpenStoreError> {
-        let value = meta.get(name).map_err(storage)?;
-        let value = value.ok_or_else(|| damaged(path, &format!("`{name}` is missing")))?;
-        Ok(value.value().to_vec())
+    let mut log = Log {
+        path: path.to_owned(),
+        medium,
+        header: replayed.header,
+        capacity: replayed.capacity,
+        base_due: base_due(replayed.base_end),
+        end: replayed.end,
+        sequence: replayed.sequence,
+        closed: false,
+        capacity_noted: true,
     };
-    let not_a_number = |_| damaged(path, "a number has the wrong length");
-    let format = u32::from_le_bytes(value(FORMAT)?.try_into().map_err(not_a_number)?);
-    if format > FORMAT_NUMBER {
-        return Err(OpenStoreError::NewerFormat {
-            path: path.to_owned(),
-            found: format,
-            supported: FORMAT_NUMBER,
-        });
+    let mut body = Body::new();
+    body.reserved(reserved);
+    log.append(body).map_err(access)?;
+    Ok(Loaded { entries: replayed.entries.into_values().collect(), revision, reserved, log })
+}
+
+/// Overwrites what a torn commit left, so that it cannot be taken for part of a later one.
+fn erase(medium: &mut dyn Medium, from: u64, to: u64) -> io::Result<()> {
+    let sector = u64::try_from(SECTOR).unwrap_or(u64::MAX);
+    let len = (to - from).next_multiple_of(sector);
+    medium.write_at(&vec![0; usize::try_from(len).unwrap_or(usize::MAX)], from)?;
+    medium.sync()
+}
+
+impl Log {
+    /// Writes a commit; it is durable on return. After an error nobody knows what the disk holds.
+    pub(super) fn append(&mut self, mut body: Body) -> io::Result<()> {
+        // One sector more than it takes now: a row may be added yet.
+        let needed = self.end + u64::try_from(body.frame_len() + SECTOR).unwrap_or(u64::MAX);
+        if needed > self.capacity {
+            self.capacity = needed.next_multiple_of(GROW_BYTES) + GROW_BYTES;
+            self.medium.set_len(self.capacity)?;
+            self.capacity_noted = false;
+        }
+        if !self.capacity_noted {
+            body.capacity(self.capacity);
+        }
+        let frame = body.seal(self.header.salt, self.sequence);
+        self.medium.write_at(&frame, self.end)?;
+        self.medium.sync()?;
+        self.end += u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        self.sequence += 1;
+        (self.closed, self.capacity_noted) = (false, true);
+        Ok(())
     }
-    let found = String::from_utf8_lossy(&value(CLUSTER)?).into_owned();
-    if found != cluster_id {
-        return Err(OpenStoreError::OtherCluster {
-            path: path.to_owned(),
-            found,
-            expected: cluster_id.to_owned(),
-        });
+
+    /// Notes that nothing is missing, so that damage of the last commit is not taken for a cut.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let mut body = Body::new();
+        body.closed();
+        self.append(body)?;
+        self.closed = true;
+        Ok(())
     }
-    let reserved = Revision::from_le_bytes(value(RESERVED)?.try_into().map_err(not_a_number)?);
-    let mut entries = Vec::new();
-    for row in table.iter().map_err(storage)? {
-        let (key, row) = row.map_err(storage)?;
-        let entry = decode(key.value(), row.value())
-            .ok_or_else(|| damaged(path, &format!("entry `{}` is cut off", key.value())))?;
-        entries.push(entry);
+
+    /// Whether the commits have outgrown the base. So twice as many bytes are written, at most, as
+    /// without bases.
+    pub(super) fn outgrown(&self) -> bool {
+        self.end > self.base_due
     }
-    let stats = table.stats().map_err(storage)?;
-    let bytes = stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes();
-    Ok(Contents { entries, bytes, reserved })
-}
 
-fn reserve(database: &Database, reserved: Revision) -> Result<(), redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_two_phase_commit(true);
-    write_reserved(&transaction, reserved)?;
-    transaction.commit()?;
-    Ok(())
-}
+    /// Gives up on a new base for now.
+    pub(super) fn postpone_base(&mut self) {
+        self.base_due = self.end + COMPACT_BYTES_MIN;
+    }
 
-/// Notes, as part of a commit, that revisions up to `reserved` may be handed out.
-pub(super) fn write_reserved(
-    transaction: &WriteTransaction,
-    reserved: Revision,
-) -> Result<(), redb::Error> {
-    let mut meta = transaction.open_table(META)?;
-    meta.insert(RESERVED, reserved.to_le_bytes().as_slice())?;
-    Ok(())
-}
-
-/// A row of the file.
-pub(super) fn encode(entry: &KeyValue) -> Vec<u8> {
-    let mut row = Vec::with_capacity(24 + entry.value.len());
-    row.extend_from_slice(&entry.create_revision.to_le_bytes());
-    row.extend_from_slice(&entry.mod_revision.to_le_bytes());
-    row.extend_from_slice(&entry.version.to_le_bytes());
-    row.extend_from_slice(&entry.value);
-    row
-}
-
-fn decode(key: &str, row: &[u8]) -> Option<KeyValue> {
-    let (create_revision, row) = row.split_first_chunk()?;
-    let (mod_revision, row) = row.split_first_chunk()?;
-    let (version, value) = row.split_first_chunk()?;
-    Some(KeyValue {
-        key: key.into(),
-        value: Arc::from(value),
-        create_revision: u64::from_le_bytes(*create_revision),
-        mod_revision: u64::from_le_bytes(*mod_revision),
-        version: u64::from_le_bytes(*version),
-    })
-}
-
-fn damaged(path: &Path, reason: &str) -> OpenStoreError {
-    OpenStoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() }
-}
-
-fn access(path: &Path, source: redb::Error) -> OpenStoreError {
-    OpenStoreError::Access { path: path.to_owned(), source: Box::new(source) }
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "redb may add kinds of errors")]
-fn open_error(path: &Path, error: DatabaseError) -> OpenStoreError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-            OpenStoreError::InUse { path: path.to_owned() }
+    /// What a new base is made of, given the entries as this log has them now.
+    pub(super) fn base(&self, entries: Vec<KeyValue>, reserved: Revision) -> Base {
+        Base {
+            path: self.path.clone(),
+            header: self.header.clone(),
+            missing_from: self.end,
+            sequence: self.sequence,
+            reserved,
+            entries,
         }
-        DatabaseError::Storage(StorageError::Corrupted(reason)) => damaged(path, &reason),
-        // A file that ends too early, or a header that makes no sense.
-        DatabaseError::Storage(StorageError::Io(error))
-            if matches!(
-                error.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
-            ) =>
-        {
-            damaged(path, &error.to_string())
+    }
+
+    /// Goes on in a new file, after what was committed since its base was taken.
+    pub(super) fn move_to(&mut self, mut based: Based) -> io::Result<()> {
+        let mut bytes = vec![0; READ_BYTES];
+        let (mut from, mut to) = (based.missing_from, based.base_end);
+        while from < self.end {
+            let left = usize::try_from(self.end - from).unwrap_or(usize::MAX);
+            let part = bytes.get_mut(..left.min(READ_BYTES)).unwrap_or_default();
+            self.medium.read_at(part, from)?;
+            based.file.write_all(part)?;
+            let read = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            (from, to) = (from + read, to + read);
         }
-        DatabaseError::Storage(StorageError::Io(source)) => {
-            OpenStoreError::OpenFile { path: path.to_owned(), source }
+        // Rows in it may speak of the old file's length, so the new one has at least that.
+        let capacity = self.capacity.max(to.next_multiple_of(GROW_BYTES) + GROW_BYTES);
+        based.file.set_len(capacity)?;
+        let (path, base_end, header) = (based.path.clone(), based.base_end, based.header.clone());
+        let file = based.file.try_clone()?;
+        based.take_name()?;
+        self.medium = Box::new(DiskFile::new(file, &path));
+        (self.header, self.end, self.capacity) = (header, to, capacity);
+        self.base_due = base_due(base_end);
+        self.capacity_noted = false;
+        Ok(())
+    }
+}
+
+impl Base {
+    /// Writes the base into a file beside the log; takes a while, on whatever thread.
+    pub(super) fn write(self) -> io::Result<Based> {
+        let unfinished = unfinished(&self.path);
+        remove(&unfinished)?;
+        // Secrets of the cluster are in it.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&unfinished)?;
+        // Whoever opens the file by its name later finds it in use.
+        file.lock()?;
+        let salt = self.header.salt;
+        let header = Header { capacity: GROW_BYTES, ..self.header };
+        file.write_all(&header.encode())?;
+        let mut base_end = u64::try_from(SECTOR).unwrap_or(u64::MAX);
+        let mut sequence = 0;
+        let mut body = Body::new();
+        let count = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        for entry in self.entries {
+            body.put(&entry);
+            if body.frame_len() >= BASE_FRAME_BYTES {
+                let frame = std::mem::replace(&mut body, Body::new()).seal(salt, sequence);
+                file.write_all(&frame)?;
+                base_end += u64::try_from(frame.len()).unwrap_or(u64::MAX);
+                sequence += 1;
+            }
         }
-        DatabaseError::RepairAborted | DatabaseError::UpgradeRequired(_) => {
-            damaged(path, &error.to_string())
+        body.reserved(self.reserved);
+        body.based(count, self.sequence);
+        let frame = body.seal(salt, sequence);
+        file.write_all(&frame)?;
+        base_end += u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        if base_end < GROW_BYTES {
+            file.set_len(GROW_BYTES)?;
         }
-        other => access(path, other.into()),
+        file.sync_all()?;
+        let missing_from = self.missing_from;
+        Ok(Based { path: self.path, file, header, base_end, missing_from })
+    }
+}
+
+impl Based {
+    /// Makes the new file durable under the log's name.
+    fn take_name(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(unfinished(&self.path), &self.path)?;
+        let folder = match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            Some(_) | None => Path::new("."),
+        };
+        File::open(folder)?.sync_all()
+    }
+}
+
+fn base_due(base_end: u64) -> u64 {
+    base_end + base_end.max(COMPACT_BYTES_MIN)
+}
+
+/// Name of a new file until it is whole.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".new");
+    name.into()
+}
+
+/// Removes a file if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }

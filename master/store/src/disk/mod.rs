@@ -1,24 +1,29 @@
-//! The store of a single master: all entries in memory, a redb file as the durable copy.
+//! The store of a single master: all entries in memory, a log in one file as the durable copy.
 //!
 //! Reads and watches never touch the file. One thread writes; see [`writer`].
 
+mod errors;
 mod file;
+mod frame;
+mod header;
+mod medium;
+mod replay;
 mod unwritten;
 mod writer;
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
-use redb::Database;
 use tokio::sync::oneshot;
 
-pub use file::{CreateStoreError, OpenStoreError};
+pub use errors::{CreateStoreError, OpenStoreError};
 
-use crate::clock;
 use crate::draft::assert_keys_differ;
 use crate::history::{History, HistoryLimits};
 use crate::published::Published;
@@ -29,7 +34,7 @@ use writer::{Request, Writer};
 
 /// Entries in memory, with a durable copy in one file. Dropping it writes what agents reported
 /// last and closes the file.
-pub struct RedbStore {
+pub struct LogStore {
     published: Arc<Published>,
     commits: Arc<AtomicU64>,
     /// None once the store is being dropped. Unbounded: each caller has one request in it and
@@ -38,22 +43,24 @@ pub struct RedbStore {
     thread: Option<JoinHandle<()>>,
 }
 
-impl fmt::Debug for RedbStore {
+impl fmt::Debug for LogStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedbStore")
+        f.debug_struct("LogStore")
             .field("published", &self.published)
             .field("commits", &self.commits())
             .finish_non_exhaustive()
     }
 }
 
-impl RedbStore {
+impl LogStore {
     /// Creates the file of a new cluster, readable by its owner only, and opens it.
     ///
     /// # Errors
     /// If a file is there already, or it cannot be written.
     pub fn create(path: &Path, cluster_id: &str) -> Result<Self, CreateStoreError> {
-        file::create(path, cluster_id)?;
+        // A fresh state's keys come from the system's source of randomness.
+        let salt = RandomState::new().build_hasher().finish();
+        file::create(path, cluster_id, salt)?;
         Ok(Self::open(path, cluster_id)?)
     }
 
@@ -66,10 +73,10 @@ impl RedbStore {
         Self::open_with_limits(path, cluster_id, HistoryLimits::default())
     }
 
-    /// As [`RedbStore::open`], with a past of this size.
+    /// As [`LogStore::open`], with a past of this size.
     ///
     /// # Errors
-    /// As [`RedbStore::open`].
+    /// As [`LogStore::open`].
     pub fn open_with_limits(
         path: &Path,
         cluster_id: &str,
@@ -77,20 +84,16 @@ impl RedbStore {
     ) -> Result<Self, OpenStoreError> {
         let loaded = file::open(path, cluster_id)?;
         let history = History::new(loaded.entries, loaded.revision, limits);
-        Self::start(history, loaded.database, loaded.reserved)
+        Self::start(history, loaded.log, loaded.reserved)
             .map_err(|source| OpenStoreError::StartWriter { source })
     }
 
-    fn start(
-        history: History,
-        database: Database,
-        reserved: Revision,
-    ) -> Result<Self, std::io::Error> {
+    fn start(history: History, log: file::Log, reserved: Revision) -> Result<Self, std::io::Error> {
         let published = Arc::new(Published::new(history));
         let commits = Arc::new(AtomicU64::new(0));
         let (requests, receiver) = mpsc::channel();
         let writer =
-            Writer::new(Arc::clone(&published), Arc::clone(&commits), receiver, database, reserved);
+            Writer::new(Arc::clone(&published), Arc::clone(&commits), receiver, log, reserved);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(|| writer.run())?;
         Ok(Self { published, commits, requests: Some(requests), thread: Some(thread) })
     }
@@ -101,7 +104,7 @@ impl RedbStore {
     }
 }
 
-impl Drop for RedbStore {
+impl Drop for LogStore {
     fn drop(&mut self) {
         drop(self.requests.take());
         if let Some(thread) = self.thread.take()
@@ -115,7 +118,7 @@ impl Drop for RedbStore {
 }
 
 #[async_trait]
-impl Store for RedbStore {
+impl Store for LogStore {
     fn revision(&self) -> Revision {
         self.published.revision()
     }
@@ -135,7 +138,7 @@ impl Store for RedbStore {
     async fn txn(&self, txn: Txn) -> Result<TxnReply, StoreError> {
         assert_keys_differ(&txn);
         let (reply, received) = oneshot::channel();
-        let request = Request { txn, arrived: clock::now(), reply };
+        let request = Request { txn, reply };
         let sent = self.requests.as_ref().is_some_and(|sender| sender.send(request).is_ok());
         if !sent {
             return Err(self.published.stopped());

@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::{Class, WatchEvent};
+use crate::{Class, KeyValue, WatchEvent};
 
 /// How long a report may stay in memory only. After a crash of the master agents report again, so
 /// this bounds how stale the file is, not what is lost; DESIGN.md section 3.
@@ -16,8 +16,8 @@ pub(super) const REPORTED_DELAY_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Difference {
-    /// Value in the file; none if the key is not in it.
-    on_disk: Option<Arc<[u8]>>,
+    /// Entry in the file; none if the key is not in it.
+    on_disk: Option<KeyValue>,
     /// The next commit has to write it.
     owed: bool,
 }
@@ -33,15 +33,17 @@ pub(super) struct Unwritten {
 impl Unwritten {
     /// Takes note of a change in memory; `class` is none for a deletion.
     pub(super) fn record(&mut self, event: &WatchEvent, class: Option<Class>, now: Instant) {
-        let difference = self.keys.entry(Arc::clone(&event.key)).or_insert_with(|| Difference {
-            on_disk: event.previous.as_ref().map(|entry| Arc::clone(&entry.value)),
-            owed: false,
-        });
+        let difference = self
+            .keys
+            .entry(Arc::clone(&event.key))
+            .or_insert_with(|| Difference { on_disk: event.previous.clone(), owed: false });
         let value = event.current.as_ref().map(|entry| &entry.value);
         match class {
             Some(Class::Intent) => difference.owed = true,
             // Back to what the file holds: nothing to write.
-            Some(Class::Reported) if value == difference.on_disk.as_ref() => {
+            Some(Class::Reported)
+                if value == difference.on_disk.as_ref().map(|entry| &entry.value) =>
+            {
                 self.keys.remove(&event.key);
             }
             Some(Class::Reported) => {
@@ -59,6 +61,15 @@ impl Unwritten {
     /// Whether the file holds some value of `key`; `current` says whether memory does.
     pub(super) fn on_disk(&self, key: &str, current: bool) -> bool {
         self.keys.get(key).map_or(current, |difference| difference.on_disk.is_some())
+    }
+
+    /// The entry as a whole copy of the file must have it, of one that memory has as `current`: with
+    /// what the file is owed, without what it is never given.
+    pub(super) fn durable(&self, current: &KeyValue) -> Option<KeyValue> {
+        match self.keys.get(&current.key) {
+            Some(difference) if !difference.owed => difference.on_disk.clone(),
+            Some(_) | None => Some(current.clone()),
+        }
     }
 
     /// When a commit must take place even if nobody waits for one.

@@ -5,41 +5,42 @@
 //!  request ----------------------------> worked out, shown, answered
 //!     |  needs one            (never while a commit is under way: the thread is busy)
 //!     v
-//!  waiting --5 ms after the first, or full--> worked out --> commit --> shown, answered
+//!  with what came during the last commit --> worked out --> commit --> shown, answered
 //! ```
-//! So the order of revisions is the order of visibility, and what is in the file is a prefix of
-//! what was shown. A commit that fails is never tried again: what the disk then holds is unknown.
+//! A lone request is committed at once, so nobody waits for company; under load the disk itself
+//! makes the groups. The order of revisions is the order of visibility, and what is in the file is
+//! a prefix of what was shown. A commit that fails is never tried again: what the disk then holds
+//! is unknown.
 
 use std::error::Error as _;
 use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use redb::Database;
 use tokio::sync::oneshot;
 
-use super::file::{ENTRIES, RESERVE_BLOCK, encode, write_reserved};
+use super::file::{Based, Log, RESERVE_BLOCK};
+use super::frame::Body;
 use super::unwritten::Unwritten;
 use crate::clock;
 use crate::draft::{Draft, Drafted};
 use crate::published::Published;
-use crate::{Class, KeyValue, Op, Revision, StoreError, Txn, TxnReply};
-
-/// Time that the first of a group waits for others; DESIGN.md section 3. Time that it spent
-/// waiting for an earlier commit counts.
-const COMMIT_WINDOW: Duration = Duration::from_millis(5);
+use crate::{Class, Op, Revision, StoreError, Txn, TxnReply};
 
 /// Most transactions of one commit, to bound its memory.
 const GROUP_MAX: usize = 1_024;
+/// Bytes of values beyond which a group takes no more, likewise: one object has up to 1.5 MB.
+const GROUP_BYTES: usize = 1 << 20;
+/// How often it is looked whether a new base is written.
+const BASE_POLL: Duration = Duration::from_millis(50);
 
 /// A transaction, and where its reply goes.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) txn: Txn,
-    pub(super) arrived: Instant,
     pub(super) reply: oneshot::Sender<Result<TxnReply, StoreError>>,
 }
 
@@ -49,16 +50,18 @@ pub(super) struct Writer {
     published: Arc<Published>,
     commits: Arc<AtomicU64>,
     requests: Receiver<Request>,
-    database: Database,
+    log: Log,
     /// Up to here revisions can be handed out without a commit.
     reserved: Revision,
     unwritten: Unwritten,
-    waiting: Vec<Request>,
+    /// A new base that is being written beside the log.
+    base: Option<JoinHandle<io::Result<Based>>>,
 }
 
 enum Wake {
     Request(Request),
-    Deadline,
+    ReportsDue,
+    BasePoll,
     Closed,
 }
 
@@ -67,79 +70,61 @@ impl Writer {
         published: Arc<Published>,
         commits: Arc<AtomicU64>,
         requests: Receiver<Request>,
-        database: Database,
+        log: Log,
         reserved: Revision,
     ) -> Self {
-        Self {
-            published,
-            commits,
-            requests,
-            database,
-            reserved,
-            unwritten: Unwritten::default(),
-            waiting: Vec::new(),
-        }
+        let unwritten = Unwritten::default();
+        Self { published, commits, requests, log, reserved, unwritten, base: None }
     }
 
     /// Serves until all senders are gone, or the disk fails.
     pub(super) fn run(mut self) {
         loop {
             let closed = match self.wait() {
-                Wake::Request(request) => {
-                    if self.needs_commit(&request.txn) {
-                        self.waiting.push(request);
-                    } else {
-                        self.show_at_once(request);
-                    }
-                    if self.waiting.len() < GROUP_MAX {
-                        continue;
-                    }
-                    false
+                Wake::Request(request) if !self.needs_commit(&request.txn) => {
+                    self.show_at_once(request);
+                    continue;
                 }
-                Wake::Deadline => {
-                    self.take_queued();
-                    false
-                }
-                Wake::Closed => true,
+                Wake::Request(request) => self.commit(request).map(|()| false),
+                Wake::ReportsDue => self.commit_group(Vec::new()).map(|()| false),
+                Wake::BasePoll => self.take_base().map(|()| false),
+                Wake::Closed => self.close().map(|()| true),
             };
-            if self.commit().is_err() {
-                return;
-            }
-            if closed {
-                if let Err(error) = self.database.close() {
-                    let error: redb::Error = error.into();
-                    tracing::warn!(reason = describe(&error), "store file not closed cleanly");
-                }
+            // An error has stopped the store.
+            if closed.unwrap_or(true) {
                 return;
             }
         }
     }
 
     fn wait(&self) -> Wake {
-        let first = self.waiting.first().map(|request| request.arrived + COMMIT_WINDOW);
-        let Some(deadline) = first.or_else(|| self.unwritten.due()) else {
+        let due = self.unwritten.due();
+        let left = due.map(|at| at.saturating_duration_since(clock::now()));
+        let base = self.base.as_ref().map(|_| BASE_POLL);
+        let Some(left) = left.into_iter().chain(base).min() else {
             return self.requests.recv().map_or(Wake::Closed, Wake::Request);
         };
-        let left = deadline.saturating_duration_since(clock::now());
-        if left.is_zero() {
-            return Wake::Deadline;
-        }
         match self.requests.recv_timeout(left) {
             Ok(request) => Wake::Request(request),
-            Err(RecvTimeoutError::Timeout) => Wake::Deadline,
+            Err(RecvTimeoutError::Timeout) if due.is_some_and(|at| at <= clock::now()) => {
+                Wake::ReportsDue
+            }
+            Err(RecvTimeoutError::Timeout) => Wake::BasePoll,
             Err(RecvTimeoutError::Disconnected) => Wake::Closed,
         }
     }
 
-    /// Takes along what has queued up, for instance during the last commit.
-    fn take_queued(&mut self) {
-        while self.waiting.len() < GROUP_MAX {
-            match self.requests.try_recv() {
-                // All of them wait: one that needs no commit must not overtake for ever.
-                Ok(request) => self.waiting.push(request),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
-            }
+    /// Commits a request, and with it what has queued up, for instance during the last commit.
+    fn commit(&mut self, first: Request) -> Result<(), StoreError> {
+        let mut bytes = value_bytes(&first.txn);
+        let mut group = vec![first];
+        while group.len() < GROUP_MAX && bytes < GROUP_BYTES {
+            // All of them go along: one that needs no commit must not overtake for ever.
+            let Ok(request) = self.requests.try_recv() else { break };
+            bytes += value_bytes(&request.txn);
+            group.push(request);
         }
+        self.commit_group(group)
     }
 
     fn needs_commit(&self, txn: &Txn) -> bool {
@@ -167,83 +152,114 @@ impl Writer {
         answer(reply, result);
     }
 
-    /// Works out what waits, writes it with all reports so far, shows it and answers.
-    fn commit(&mut self) -> Result<(), StoreError> {
-        let waiting = mem::take(&mut self.waiting);
+    /// Works out a group, writes it with all reports so far, shows it and answers.
+    fn commit_group(&mut self, group: Vec<Request>) -> Result<(), StoreError> {
         let drafting = self.published.with(|history| {
             let mut draft = Draft::new(history);
-            let replies: Vec<_> = waiting
-                .into_iter()
-                .map(|request| (request.reply, draft.txn(request.txn)))
-                .collect();
+            let replies: Vec<_> =
+                group.into_iter().map(|request| (request.reply, draft.txn(request.txn))).collect();
             (replies, draft.revision(), draft.finish())
         });
         let (replies, revision, drafted) = drafting?;
         record(&mut self.unwritten, &drafted, clock::now());
-        let rows = self.owed_rows(&drafted);
-        if !rows.is_empty() || revision > self.reserved {
-            self.write(&rows, revision).map_err(|error| self.stop(&error))?;
+        let body = self.owed(&drafted);
+        if !body.is_empty() || revision > self.reserved {
+            self.write(body, revision).map_err(|error| self.stop(&error))?;
         }
         self.published.show(drafted.batches.into_iter().map(|batch| batch.events).collect());
         for (reply, result) in replies {
             answer(reply, Ok(result));
         }
-        Ok(())
+        self.begin_base();
+        self.take_base()
     }
 
     /// Ends the store, before the replies of the failed commit are dropped: so all learn why.
-    fn stop(&self, error: &redb::Error) -> StoreError {
+    fn stop(&self, error: &io::Error) -> StoreError {
         let reason = describe(error);
         tracing::error!(reason, "the store stops");
         self.published.stop(reason);
         self.published.stopped()
     }
 
-    fn owed_rows(&mut self, drafted: &Drafted) -> Vec<(Arc<str>, Option<KeyValue>)> {
-        let owed = self.unwritten.take_owed();
-        let row = |key: Arc<str>| {
+    fn owed(&mut self, drafted: &Drafted) -> Body {
+        let mut body = Body::new();
+        for key in self.unwritten.take_owed() {
             let entry = match drafted.changes.get(&key) {
                 Some(changed) => changed.clone(),
                 None => self.published.get(&key).ok().flatten(),
             };
-            (key, entry)
-        };
-        owed.into_iter().map(row).collect()
-    }
-
-    fn write(
-        &mut self,
-        rows: &[(Arc<str>, Option<KeyValue>)],
-        revision: Revision,
-    ) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        // After a crash the newest commit is known to be whole, so that none is ever rolled back
-        // once it was acknowledged.
-        transaction.set_two_phase_commit(true);
-        {
-            let mut table = transaction.open_table(ENTRIES)?;
-            for (key, entry) in rows {
-                match entry {
-                    Some(entry) => {
-                        table.insert(&**key, encode(entry).as_slice())?;
-                    }
-                    None => {
-                        table.remove(&**key)?;
-                    }
-                }
+            match entry {
+                Some(entry) => body.put(&entry),
+                None => body.delete(&key),
             }
         }
+        body
+    }
+
+    fn write(&mut self, mut body: Body, revision: Revision) -> io::Result<()> {
         // Half a block early, so that it nearly always travels with a commit that is due anyway.
         let extended = (revision + RESERVE_BLOCK / 2 > self.reserved)
             .then_some(revision.max(self.reserved) + RESERVE_BLOCK);
         if let Some(reserved) = extended {
-            write_reserved(&transaction, reserved)?;
+            body.reserved(reserved);
         }
-        transaction.commit()?;
+        self.log.append(body)?;
         self.reserved = extended.unwrap_or(self.reserved);
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+
+    /// Has a new base written on a thread of its own, once the commits have outgrown the old one.
+    /// Commits go on meanwhile.
+    fn begin_base(&mut self) {
+        if self.base.is_some() || !self.log.outgrown() {
+            return;
+        }
+        let unwritten = &self.unwritten;
+        let entries = self.published.with(|history| {
+            history.entries().filter_map(|entry| unwritten.durable(entry)).collect()
+        });
+        let Ok(entries) = entries else { return };
+        let base = self.log.base(entries, self.reserved);
+        match thread::Builder::new().name("store-base".to_owned()).spawn(|| base.write()) {
+            Ok(thread) => self.base = Some(thread),
+            Err(error) => tracing::warn!(%error, "no thread for a new base of the store"),
+        }
+    }
+
+    /// Moves to the new file if its base is written.
+    fn take_base(&mut self) -> Result<(), StoreError> {
+        let Some(thread) = self.base.take_if(|thread| thread.is_finished()) else { return Ok(()) };
+        let written = thread.join().unwrap_or_else(|_| Err(io::Error::other("a panic")));
+        match written.and_then(|based| self.log.move_to(based)) {
+            // The old file is whole, and commits may still fit.
+            Err(error) if is_full(&error) => {
+                tracing::warn!("no room to write the store's file anew");
+                self.log.postpone_base();
+                Ok(())
+            }
+            result => result.map_err(|error| self.stop(&error)),
+        }
+    }
+
+    /// Writes what agents reported last.
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.commit_group(Vec::new())?;
+        if let Some(thread) = self.base.take() {
+            // The next start removes what it wrote, and begins anew when it is time.
+            drop(thread.join());
+        }
+        self.log.close().map_err(|error| self.stop(&error))
+    }
+}
+
+fn value_bytes(txn: &Txn) -> usize {
+    let len = |op: &Op| match op {
+        Op::Put { value, .. } => value.len(),
+        Op::Delete { .. } => 0,
+    };
+    txn.ops.iter().map(len).sum()
 }
 
 fn record(unwritten: &mut Unwritten, drafted: &Drafted, now: Instant) {
@@ -263,13 +279,8 @@ fn answer(
 }
 
 /// The reason in one line, with what to do where that is clear.
-fn describe(error: &redb::Error) -> String {
-    let full = |error: &io::Error| {
-        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-    };
-    if let redb::Error::Io(source) = error
-        && full(source)
-    {
+fn describe(error: &io::Error) -> String {
+    if is_full(error) {
         return "the disk is full; free some space and start again".to_owned();
     }
     let mut reason = format!("writing its file failed: {error}");
@@ -279,4 +290,8 @@ fn describe(error: &redb::Error) -> String {
         cause = source.source();
     }
     reason
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
