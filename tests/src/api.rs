@@ -22,10 +22,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
+use crate::client_identity::ClientIdentity;
 use crate::wait::now;
 
 /// Longest answer to a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Media type of a body when nothing else is said.
+const JSON: &str = "application/json";
 /// Longest time to a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -33,8 +36,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Api {
     address: SocketAddr,
+    roots: Arc<RootCertStore>,
     tls: Arc<ClientConfig>,
+    timeout: Duration,
 }
+
+/// A TLS session with the API's port.
+pub type Secured = StreamOwned<ClientConnection, TcpStream>;
 
 impl Api {
     /// Reads a kubeconfig with one cluster and one user, whose certificates are inside.
@@ -54,11 +62,34 @@ impl Api {
         let chain = certificates(&decoded(&text, "client-certificate-data")?)?;
         let key = PrivateKeyDer::from_pem_slice(&decoded(&text, "client-key-data")?)
             .context("no key in the kubeconfig")?;
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
-        Ok(Self { address, tls: Arc::new(tls) })
+        let roots = Arc::new(roots);
+        let tls = tls_config(&roots, Some((chain, key)), &[])?;
+        Ok(Self { address, roots, tls, timeout: TIMEOUT })
+    }
+
+    /// The same API for somebody else: with another certificate or none, and with these protocols
+    /// (ALPN; none means HTTP/1.1).
+    ///
+    /// # Errors
+    /// The certificate cannot be used.
+    pub fn with_client(&self, client: Option<&ClientIdentity>, alpn: &[&[u8]]) -> Result<Self> {
+        let client = client.map(|client| (client.chain.clone(), client.key.clone_key()));
+        let tls = tls_config(&self.roots, client, alpn)?;
+        let roots = Arc::clone(&self.roots);
+        Ok(Self { address: self.address, roots, tls, timeout: self.timeout })
+    }
+
+    /// The same API with another longest time to each piece of an answer.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Where the API is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Opens a connection, TLS included.
@@ -66,16 +97,32 @@ impl Api {
     /// # Errors
     /// The server does not listen, or TLS fails.
     pub fn connect(&self) -> Result<Connection> {
-        let mut socket = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
+        self.connect_over(TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?)
+    }
+
+    /// As [`Api::connect`], over a socket that is connected already (from another address).
+    ///
+    /// # Errors
+    /// TLS fails.
+    pub fn connect_over(&self, socket: TcpStream) -> Result<Connection> {
+        let stream = BufReader::with_capacity(64 * 1024, self.secure(socket)?);
+        Ok(Connection { stream, host: self.address.to_string() })
+    }
+
+    /// TLS over a connected socket, and nothing in it yet.
+    ///
+    /// # Errors
+    /// TLS fails.
+    pub fn secure(&self, mut socket: TcpStream) -> Result<Secured> {
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
+        socket.set_read_timeout(Some(self.timeout))?;
+        socket.set_write_timeout(Some(self.timeout))?;
         let name = ServerName::from(self.address.ip());
         let mut tls = ClientConnection::new(Arc::clone(&self.tls), name)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket)?;
         }
-        let stream = BufReader::with_capacity(64 * 1024, StreamOwned::new(tls, socket));
-        Ok(Connection { stream, host: self.address.to_string() })
+        Ok(StreamOwned::new(tls, socket))
     }
 
     /// Watches a collection from its present state on, in a thread of its own.
@@ -122,6 +169,19 @@ impl Connection {
         path: &str,
         body: Option<&[u8]>,
     ) -> Result<(u16, Vec<u8>)> {
+        self.request_as(method, path, body.map(|body| (JSON, body)))
+    }
+
+    /// As [`Connection::request`], with a body of any media type.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn request_as(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, &[u8])>,
+    ) -> Result<(u16, Vec<u8>)> {
         self.send(method, path, body)?;
         let head = self.head()?;
         let mut content = Vec::new();
@@ -156,6 +216,14 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends a request and reads nothing of the answer, ever.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    pub fn send_only(&mut self, method: &str, path: &str) -> Result<()> {
+        self.send(method, path, None)
+    }
+
     /// Turns the connection into a watch. `path` carries `watch=1`.
     ///
     /// # Errors
@@ -170,14 +238,14 @@ impl Connection {
         Ok(Watch { lines: Lines { connection: self, read: Vec::new() } })
     }
 
-    fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<()> {
-        let content = body.unwrap_or_default();
+    fn send(&mut self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> Result<()> {
+        let (media, content) = body.unwrap_or_default();
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n",
             self.host
         );
         if body.is_some() {
-            request += "Content-Type: application/json\r\n";
+            request += &format!("Content-Type: {media}\r\n");
         }
         request += &format!("Content-Length: {}\r\n\r\n", content.len());
         let mut bytes = request.into_bytes();
@@ -337,6 +405,22 @@ fn field<'a>(text: &'a str, key: &str) -> Result<&'a str> {
 
 fn decoded(text: &str, key: &str) -> Result<Vec<u8>> {
     STANDARD.decode(field(text, key)?).with_context(|| format!("`{key}` is not base64"))
+}
+
+fn tls_config(
+    roots: &Arc<RootCertStore>,
+    client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(Arc::clone(roots));
+    let mut tls = match client {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
+        None => builder.with_no_client_auth(),
+    };
+    tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(tls))
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, processes_below};
 use crate::lan::Lan;
 use crate::wait::wait_until;
 
@@ -157,13 +157,13 @@ impl Board {
     /// # Errors
     /// The cgroup cannot be read.
     pub fn daemons(&self) -> Result<Vec<u32>> {
-        let mut found = self.processes()?;
-        found.retain(|pid| {
-            let line = command_line(*pid);
-            let program = line.split(' ').next().unwrap_or_default();
-            program.rsplit('/').next().is_some_and(|name| name.starts_with("bramble"))
-        });
-        Ok(found)
+        daemons_below(self.cgroup.path())
+    }
+
+    /// Folder of the board's cgroup: for a thread that looks at the board while others use it.
+    #[must_use]
+    pub fn cgroup_path(&self) -> &Path {
+        self.cgroup.path()
     }
 
     /// SIGKILL to everything on the board, at once.
@@ -207,6 +207,20 @@ impl Drop for Board {
     fn drop(&mut self) {
         let _ = self.cut_power();
     }
+}
+
+/// Ids of bramble's own processes in a board's cgroup, containers left out.
+///
+/// # Errors
+/// The cgroup cannot be read.
+pub fn daemons_below(cgroup: &Path) -> Result<Vec<u32>> {
+    let mut found = processes_below(cgroup)?;
+    found.retain(|pid| {
+        let line = command_line(*pid);
+        let program = line.split(' ').next().unwrap_or_default();
+        program.rsplit('/').next().is_some_and(|name| name.starts_with("bramble"))
+    });
+    Ok(found)
 }
 
 /// Names that a board knows without a name server.

@@ -43,9 +43,13 @@ impl Cgroup {
     /// # Errors
     /// It cannot be read.
     pub fn processes(&self) -> Result<Vec<u32>> {
-        let mut found = Vec::new();
-        collect(&self.path, &mut found)?;
-        Ok(found)
+        processes_below(&self.path)
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// SIGKILL to everything in it, in one step.
@@ -84,6 +88,16 @@ impl Drop for Cgroup {
             remove(&controller.path().join(self.name()));
         }
     }
+}
+
+/// Ids of all processes in a cgroup's folder and below it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn processes_below(cgroup: &Path) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    collect(cgroup, &mut found)?;
+    Ok(found)
 }
 
 /// Where version 2 is mounted.

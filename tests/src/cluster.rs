@@ -89,6 +89,17 @@ impl Cluster {
     /// The board cannot join.
     pub fn add_agent(&mut self, name: &str) -> Result<()> {
         let last = 10 + u8::try_from(self.agents.len() + 1)?;
+        let board = self.join_board(name, last)?;
+        self.agents.push(board);
+        self.start_agent(name)
+    }
+
+    /// Joins a new board at `10.77.N.LAST` and leaves it at that: it has a node's key and
+    /// certificate, and no agent runs on it.
+    ///
+    /// # Errors
+    /// The board cannot join.
+    pub fn join_board(&self, name: &str, last: u8) -> Result<Board> {
         let [a, b, number, _] = self.master.address.octets();
         let address = Ipv4Addr::new(a, b, number, last);
         let namespace = self.lan.connect(name, address)?;
@@ -103,8 +114,7 @@ impl Cluster {
             &board.cgroup_root(),
         );
         self.join(&board, &config)?;
-        self.agents.push(board);
-        self.start_agent(name)
+        Ok(board)
     }
 
     /// Joins the master's own board and starts an agent beside the server: one machine alone is a

@@ -53,7 +53,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("bramble-cross", &[]),
     ("bramble-images", &["bramble-card", "bramble-cross"]),
-    ("bramble-tests", &["bramble-card", "bramble-cross", "bramble-images"]),
+    // `shared` is the wire, which is public: attacks speak it as a taken-over node would.
+    ("bramble-tests", &["bramble-card", "bramble-cross", "bramble-images", "bramble-shared"]),
 ];
 
 /// Crates that decide: they may not do I/O, and so depend on nothing that does.
