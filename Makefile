@@ -16,13 +16,14 @@ QEMU_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/qemu_*
 TESTS_QEMU := $(if $(NEXTEST),nextest run,test --no-fail-fast) --package bramble-tests $(QEMU_TESTS) \
 	$(if $(NEXTEST),,-- --test-threads=1 --nocapture)
 
-.PHONY: help build demo demo-clean test test-qemu lint bare-metal cross-test bench bench-boards cross images clean
+.PHONY: help build demo demo-clean test test-qemu abuse lint bare-metal cross-test bench bench-boards cross images clean
 
 help:
 	@echo "make demo          a cluster of four boards on this machine, and a pulled plug"
 	@echo "make demo KEEP=1   the same, left running; end it with make demo-clean"
 	@echo "make test          all tests"
 	@echo "make test-qemu     all tests with emulated boards, also those that take many minutes"
+	@echo "make abuse         attacks on a cluster of this machine's own, and what held"
 	@echo "make bench         figures for BENCHMARKS.md"
 	@echo "make bench-boards  figures of emulated boards that boot from flashed cards"
 	@echo "make cross         binaries for 64-bit ARM boards, as small as they get"
@@ -57,6 +58,15 @@ test-qemu:
 	cargo build --quiet --workspace --all-targets
 	@mkdir -p target
 	$(SUDO) env BRAMBLE_QEMU=all KUBECTL=$(KUBECTL) $(CARGO) $(TESTS_QEMU) 2>&1 | tee target/test-qemu.log
+
+# An interrupted run leaves nothing behind either. ONLY=node/,packets/ chooses attacks.
+abuse:
+	@tests/install.sh bench
+	cargo build --quiet --release --package bramble-master --package bramble-agent \
+		--package bramble-tests --bins
+	@trap '$(SUDO) $(RELEASE)/bramble-abuse --clean' EXIT; \
+		$(SUDO) env BRAMBLE_BIN_DIR=$(RELEASE) KUBECTL=$(KUBECTL) \
+		$(RELEASE)/bramble-abuse $(if $(ONLY),--only $(ONLY))
 
 lint:
 	@tests/install.sh test

@@ -54,8 +54,6 @@ mod tests {
             trial: true,
             upgrade: "kept".to_owned(),
             upgrade_record: "/var/upgrade.toml".into(),
-            card: None,
-            other_cards: Vec::new(),
             init_pid: 1,
         };
         std::fs::write(&path, report.text().unwrap()).unwrap();

@@ -105,7 +105,6 @@ fn target(boot: Option<BootReport>) -> Result<(BootReport, Target), Refusal> {
         device: boot.other_slot_device.clone(),
         slot,
         record: boot.upgrade_record.clone(),
-        card: boot.card,
     };
     Ok((boot, target))
 }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result, ensure};
 use bramble_card::boot_file;
-use bramble_card::card_word::card_word;
 use bramble_card::layout::Slot;
 use bramble_cross::board::BOARDS;
 
@@ -79,9 +78,8 @@ pub fn files(
 /// driver, and a board whose port has another number would be without a console.
 fn command_line(slot: Slot) -> String {
     format!(
-        "console=serial0,115200 cgroup_enable=memory cgroup_memory=1 panic=10 quiet {}{slot} {}\n",
-        boot_file::SLOT_WORD,
-        card_word(0)
+        "console=serial0,115200 cgroup_enable=memory cgroup_memory=1 panic=10 quiet {}{slot}\n",
+        boot_file::SLOT_WORD
     )
 }
 

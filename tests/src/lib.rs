@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "test programs speak to people")]
 
+pub mod abuse;
 pub mod api;
 pub mod bench;
 pub mod board;

@@ -18,8 +18,6 @@ pub(crate) fn report(board: &Board, trial: &Trial) -> BootReport {
         trial: trial.trying(),
         upgrade: ending(trial.record()),
         upgrade_record: Path::new(DATA).join(upgrade::FILE),
-        card: Some(board.card),
-        other_cards: board.other_cards.clone(),
         init_pid: nix::unistd::Pid::this().as_raw(),
     }
 }

@@ -1,7 +1,6 @@
 //! What the kernel's command line tells init.
 
 use bramble_card::boot_file::SLOT_WORD;
-use bramble_card::card_word;
 use bramble_card::layout::Slot;
 
 /// Words of the kernel's command line that init understands.
@@ -9,8 +8,6 @@ use bramble_card::layout::Slot;
 pub(crate) struct CommandLine {
     /// The slot that the board was started from.
     pub(crate) slot: Option<Slot>,
-    /// Signature of the card that the board was started from; none if nobody said it.
-    pub(crate) card: Option<u32>,
     /// The firmware is played by somebody, who takes the wish for a trial from a file.
     pub(crate) emulated_firmware: bool,
     /// The board's watchdog may be used.
@@ -20,12 +17,7 @@ pub(crate) struct CommandLine {
 impl CommandLine {
     /// Reads the text of `/proc/cmdline`. The last word of a kind counts.
     pub(crate) fn parse(text: &str) -> Self {
-        let mut read = Self {
-            slot: None,
-            card: card_word::signature(text),
-            emulated_firmware: false,
-            watchdog: true,
-        };
+        let mut read = Self { slot: None, emulated_firmware: false, watchdog: true };
         for word in text.split_whitespace() {
             if let Some(slot) = word.strip_prefix(SLOT_WORD) {
                 read.slot = Slot::parse(slot);
@@ -46,16 +38,10 @@ mod tests {
     #[test]
     fn words_of_others_are_skipped() {
         let text = "console=ttyAMA0,115200 quiet bramble.slot=b bramble.firmware=emulated \
-                    bramble.watchdog=off bramble.new=1 bramble.card=000000ff\n";
-        let all = CommandLine {
-            slot: Some(Slot::B),
-            card: Some(0xff),
-            emulated_firmware: true,
-            watchdog: false,
-        };
+                    bramble.watchdog=off bramble.new=1\n";
+        let all = CommandLine { slot: Some(Slot::B), emulated_firmware: true, watchdog: false };
         assert_eq!(CommandLine::parse(text), all);
-        let nothing =
-            CommandLine { slot: None, card: None, emulated_firmware: false, watchdog: true };
+        let nothing = CommandLine { slot: None, emulated_firmware: false, watchdog: true };
         assert_eq!(CommandLine::parse("console=tty1"), nothing);
         assert_eq!(CommandLine::parse("bramble.slot=c"), nothing);
     }

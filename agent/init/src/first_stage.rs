@@ -12,7 +12,7 @@ use bramble_runtime::error_chain::Chain;
 use bramble_runtime::loop_device::LoopDevice;
 use bramble_runtime::restart::{BoardRestart, restart};
 
-use crate::card_disk::{CardDisk, Choice};
+use crate::card_disk::CardDisk;
 use crate::command_line::CommandLine;
 use crate::messages::say;
 use crate::step::StepError;
@@ -47,14 +47,13 @@ fn start() -> Result<Infallible, StepError> {
     let _limited = fs::write("/proc/sys/kernel/printk_devkmsg", "on");
     let command_line =
         fs::read_to_string("/proc/cmdline").map_err(StepError::of("read the command line"))?;
-    let command_line = CommandLine::parse(&command_line);
-    let slot = command_line.slot.ok_or_else(|| {
+    let slot = CommandLine::parse(&command_line).slot.ok_or_else(|| {
         let missing = std::io::Error::other("no bramble.slot=a or =b on the command line");
         StepError::of::<std::io::Error>("tell the slot")(missing)
     })?;
     let list = fs::read_to_string("/modules/early.order").unwrap_or_default();
     kernel_module::load_listed(Path::new("/modules"), &list);
-    let card = wait_for_card(slot, command_line.card)?;
+    let card = wait_for_card(slot)?;
     say(&format!("card {}, slot {slot}", card.name));
     mounts::fat(&card.partition(slot.number()), Path::new("/slot"))?;
     let system = Path::new("/slot").join(SYSTEM);
@@ -67,35 +66,20 @@ fn start() -> Result<Infallible, StepError> {
     switch_root(Path::new("/new"))
 }
 
-fn wait_for_card(slot: Slot, wanted: Option<u32>) -> Result<CardDisk, StepError> {
+fn wait_for_card(slot: Slot) -> Result<CardDisk, StepError> {
     let until = monotonic_ms() + CARD_MS;
-    let failed = |why| Err(StepError::of::<std::io::Error>("find the card")(why));
     loop {
-        match CardDisk::find(wanted) {
-            Choice::Card { card, others } if card.partition(slot.number()).exists() => {
-                for other in others {
-                    say(&format!("{other} is another bramble card; it is left alone"));
-                }
-                return Ok(card);
-            }
-            // It does not become clearer by waiting.
-            Choice::Ambiguous(names) => return failed(ambiguous(&names)),
-            Choice::Card { .. } | Choice::Missing => {}
+        if let Some(card) = CardDisk::find()
+            && card.partition(slot.number()).exists()
+        {
+            return Ok(card);
         }
         if monotonic_ms() >= until {
-            return failed(std::io::Error::other(match wanted {
-                Some(signature) => format!("no disk is the bramble card {signature:08x}"),
-                None => "no disk has the partitions of a bramble card".to_owned(),
-            }));
+            let missing = std::io::Error::other("no disk has the partitions of a bramble card");
+            return Err(StepError::of::<std::io::Error>("find the card")(missing));
         }
         pause(Duration::from_millis(20));
     }
-}
-
-/// What is wrong when several cards could be the board's.
-pub(crate) fn ambiguous(names: &[String]) -> std::io::Error {
-    let names = names.join(" and ");
-    std::io::Error::other(format!("{names} could both be this board's card; take one of them out"))
 }
 
 /// Lets the kernel work: at this point the board has nothing else to wait for.

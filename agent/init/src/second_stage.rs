@@ -10,9 +10,8 @@ use bramble_card::settings::CardSettings;
 use bramble_card::upgrade::{self, UpgradeRecord};
 use bramble_runtime::error_chain::Chain;
 
-use crate::card_disk::{CardDisk, Choice};
+use crate::card_disk::CardDisk;
 use crate::command_line::CommandLine;
-use crate::first_stage::ambiguous;
 use crate::kernel_module::Coldplug;
 use crate::messages::say;
 use crate::paths::{BOOT, DATA, MODULES, SLOT};
@@ -28,10 +27,6 @@ pub(crate) struct Board {
     pub(crate) slot: Slot,
     /// Partition of the slot that an upgrade writes.
     pub(crate) other_slot_device: PathBuf,
-    /// Signature of the card.
-    pub(crate) card: u32,
-    /// Names of other bramble cards in the board.
-    pub(crate) other_cards: Vec<String>,
     /// Version of the system in it.
     pub(crate) version: String,
     /// What the card says.
@@ -80,12 +75,9 @@ fn start(command_line: CommandLine) -> Result<Board, Halt> {
     let mut coldplug = Coldplug::open(Path::new(MODULES));
     coldplug.load_always();
     coldplug.look();
-    let failed = StepError::of::<io::Error>("find the card");
-    let (card, other_cards) = match CardDisk::find(command_line.card) {
-        Choice::Card { card, others } => (card, others),
-        Choice::Ambiguous(names) => return Err(failed(ambiguous(&names)).into()),
-        Choice::Missing => return Err(failed(io::ErrorKind::NotFound.into()).into()),
-    };
+    let card = CardDisk::find().ok_or_else(|| {
+        StepError::of::<io::Error>("find the card")(io::ErrorKind::NotFound.into())
+    })?;
     mounts::fat(&card.partition(BOOT_NUMBER), Path::new(BOOT))?;
     let slot = command_line.slot.unwrap_or(Slot::A);
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
@@ -96,17 +88,7 @@ fn start(command_line: CommandLine) -> Result<Board, Halt> {
     clock_floor::raise();
     identity::apply(&settings);
     let other_slot_device = card.partition(slot.other().number());
-    Ok(Board {
-        command_line,
-        slot,
-        other_slot_device,
-        card: card.table.signature,
-        other_cards,
-        version,
-        settings,
-        normal,
-        coldplug,
-    })
+    Ok(Board { command_line, slot, other_slot_device, version, settings, normal, coldplug })
 }
 
 fn settings(boot: &Path) -> Result<CardSettings, Halt> {

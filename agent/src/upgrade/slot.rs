@@ -7,7 +7,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bramble_card::boot_file::{self, COMMAND_LINE, INITRAMFS, KERNEL, SLOT_WORD, SYSTEM, VERSION};
-use bramble_card::card_word::with_signature;
 use bramble_card::fat;
 use bramble_card::layout::{SLOT_LEN, Slot};
 use bramble_shared::link::UpgradeStage;
@@ -32,8 +31,6 @@ pub(super) struct Target {
     pub(super) slot: Slot,
     /// Where the upgrade is recorded.
     pub(super) record: PathBuf,
-    /// Signature of the card, if the board was told from which one it was started.
-    pub(super) card: Option<u32>,
 }
 
 /// Why a slot was not written.
@@ -128,7 +125,7 @@ pub(super) fn write(
     if read.map_err(device("read"))? != sha256 {
         return Err(WriteSlotError::ReadBack);
     }
-    let version = adopt(&file, target)?;
+    let version = adopt(&file, target.slot)?;
     file.sync_all().map_err(device("write"))?;
     forget(&file);
     check(&file, target.slot)?;
@@ -170,8 +167,8 @@ fn read_back(file: &File, tell: impl Fn(u64)) -> io::Result<[u8; 32]> {
     digest.finish().as_ref().try_into().map_err(io::Error::other)
 }
 
-/// Checks that a system is there and makes it start as the target slot's. Returns its version.
-fn adopt(file: &File, target: &Target) -> Result<String, WriteSlotError> {
+/// Checks that a system is there and makes it start as `slot`'s. Returns its version.
+fn adopt(file: &File, slot: Slot) -> Result<String, WriteSlotError> {
     let broken = |error: io::Error| WriteSlotError::NoSystem(format!("its files: {error}"));
     let fat = fat::open(file, 0, SLOT_LEN).map_err(broken)?;
     for name in [KERNEL, INITRAMFS, SYSTEM] {
@@ -188,12 +185,9 @@ fn adopt(file: &File, target: &Target) -> Result<String, WriteSlotError> {
     if version.is_empty() || version.len() > VERSION_LEN_MAX {
         return Err(WriteSlotError::NoSystem(format!("its `{VERSION}` names no version")));
     }
-    let mut line = command_line(&text(COMMAND_LINE)?, target.slot).ok_or_else(|| {
+    let line = command_line(&text(COMMAND_LINE)?, slot).ok_or_else(|| {
         WriteSlotError::NoSystem(format!("its `{COMMAND_LINE}` names no slot once"))
     })?;
-    if let Some(signature) = target.card {
-        line = with_signature(&line, signature);
-    }
     fat::write(&fat, COMMAND_LINE, line.as_bytes()).map_err(broken)?;
     fat.unmount().map_err(broken)?;
     Ok(version)

@@ -51,7 +51,7 @@ fn board() -> Board {
     std::fs::File::create(&device).unwrap().set_len(SLOT_LEN).unwrap();
     let record = folder.path().join("upgrade.toml");
     std::fs::write(&record, "an earlier one").unwrap();
-    Board { target: Target { device, slot: Slot::B, record, card: Some(0xabcd) }, folder }
+    Board { target: Target { device, slot: Slot::B, record }, folder }
 }
 
 /// Writes a stream of pieces of `len` bytes; a torn one has no end.
@@ -83,7 +83,7 @@ fn the_other_slot_gets_the_system_and_its_own_name() {
         let slot = fat::open(Cursor::new(&mut written[..]), 0, SLOT_LEN).unwrap();
         assert_eq!(fat::read(&slot, SYSTEM).unwrap().unwrap(), b"system");
         let line = fat::read(&slot, COMMAND_LINE).unwrap().unwrap();
-        assert_eq!(line, b"panic=10 bramble.slot=b bramble.card=0000abcd\n");
+        assert_eq!(line, b"panic=10 bramble.slot=b\n");
     }
     assert_eq!(std::fs::read_dir(board.folder.path()).unwrap().count(), 2);
 }
@@ -176,8 +176,6 @@ fn boot(device: PathBuf, trial: bool) -> BootReport {
         upgrade: String::new(),
         other_slot_device: device,
         upgrade_record: "/nowhere/upgrade.toml".into(),
-        card: None,
-        other_cards: Vec::new(),
         init_pid: 1,
     }
 }

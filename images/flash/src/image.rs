@@ -5,7 +5,6 @@ use std::io::{self, BufReader, Cursor, Read, Seek as _, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use bramble_card::card_word::card_word;
 use bramble_card::partition_table::{PartitionTable, Sector};
 use bramble_card::{boot_file, fat, layout};
 use flate2::read::MultiGzDecoder;
@@ -18,15 +17,10 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Bytes before slot a: the partition table and the boot partition.
 const HEAD_LEN: u64 = layout::BOOT_START + layout::BOOT_LEN;
 
-/// Command lines in an image: one a slot.
-const CARD_WORDS_MAX: usize = 2;
-
 /// An image that was read to its end once.
 pub struct Image {
     path: PathBuf,
     head: Vec<u8>,
-    /// Where its command lines name a card.
-    card_words: Vec<u64>,
 }
 
 /// What makes a card different from all others.
@@ -102,7 +96,6 @@ impl Image {
         }
         check_table(&head).map_err(&foreign)?;
         let mut len = HEAD_LEN;
-        let mut words = WordFinder::new(HEAD_LEN);
         let mut chunk = vec![0; CHUNK_LEN];
         loop {
             if watch(Phase::Check, len.min(layout::IMAGE_LEN), layout::IMAGE_LEN).is_break() {
@@ -110,16 +103,13 @@ impl Image {
             }
             match reader.read(&mut chunk).map_err(damaged)? {
                 0 => break,
-                read => {
-                    words.push(chunk.get(..read).unwrap_or_default());
-                    len += read as u64;
-                }
+                read => len += read as u64,
             }
         }
         if len != layout::IMAGE_LEN {
             return Err(foreign(format!("it has {len} bytes, not {}", layout::IMAGE_LEN)));
         }
-        Ok(Self { path: named(), head, card_words: words.found })
+        Ok(Self { path: named(), head })
     }
 
     /// The image's bytes up to slot a, with `content` on the boot partition.
@@ -144,19 +134,6 @@ impl Image {
         Ok(head)
     }
 
-    /// Puts a card's word into a piece of the image that begins at byte `at`.
-    pub(crate) fn name_card(&self, at: u64, piece: &mut [u8], signature: u32) {
-        let word = card_word(signature);
-        for place in &self.card_words {
-            for (offset, byte) in (*place..).zip(word.bytes()) {
-                let within = offset.checked_sub(at).and_then(|within| usize::try_from(within).ok());
-                if let Some(target) = within.and_then(|within| piece.get_mut(within)) {
-                    *target = byte;
-                }
-            }
-        }
-    }
-
     /// The image's bytes from slot a on.
     ///
     /// # Errors
@@ -165,38 +142,6 @@ impl Image {
         let mut reader = reader(&self.path)?;
         io::copy(&mut (&mut reader).take(HEAD_LEN), &mut io::sink())?;
         Ok(reader)
-    }
-}
-
-/// Finds where an image names a card, in pieces that are told one after the other.
-struct WordFinder {
-    found: Vec<u64>,
-    /// Where `tail` begins.
-    at: u64,
-    /// The last bytes, which a word may have begun in.
-    tail: Vec<u8>,
-}
-
-impl WordFinder {
-    /// Begins at this byte of the image.
-    fn new(at: u64) -> Self {
-        Self { found: Vec::new(), at, tail: Vec::new() }
-    }
-
-    fn push(&mut self, piece: &[u8]) {
-        let word = card_word(0);
-        self.tail.extend_from_slice(piece);
-        // Most of an image is zeros or compressed: looking for the first letter is quick.
-        let begins = self.tail.windows(word.len()).enumerate().filter(|(_, bytes)| {
-            bytes.first() == word.as_bytes().first() && *bytes == word.as_bytes()
-        });
-        let places = begins.map(|(offset, _)| self.at + offset as u64);
-        // A system that holds more of them is none of ours; memory stays bounded.
-        self.found.extend(places.take(CARD_WORDS_MAX - self.found.len()));
-        let kept = self.tail.len().min(word.len() - 1);
-        let gone = self.tail.len() - kept;
-        self.tail.drain(..gone);
-        self.at += gone as u64;
     }
 }
 
@@ -232,34 +177,4 @@ fn check_table(head: &[u8]) -> Result<(), String> {
 /// Never.
 pub fn go_on(_: Phase, _: u64, _: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_found_across_pieces() {
-        let word = card_word(0);
-        let text = format!("abc {word} bramble.card=12345678 bramble.bramble.card=0000000 {word}");
-        let second = text.rfind(&word).unwrap() as u64;
-        for len in 1..=text.len() {
-            let mut finder = WordFinder::new(1_000);
-            text.as_bytes().chunks(len).for_each(|piece| finder.push(piece));
-            assert_eq!(finder.found, [1_004, 1_000 + second], "{len}");
-        }
-    }
-
-    #[test]
-    fn word_is_put_into_every_piece_that_it_touches() {
-        let image = Image { path: PathBuf::new(), head: Vec::new(), card_words: vec![10] };
-        let text = format!("0123456789{} end", card_word(0));
-        for len in 1..=text.len() {
-            let mut bytes = text.clone().into_bytes();
-            for (index, piece) in bytes.chunks_mut(len).enumerate() {
-                image.name_card((index * len) as u64, piece, 0xfeed);
-            }
-            assert_eq!(bytes, format!("0123456789{} end", card_word(0xfeed)).into_bytes());
-        }
-    }
 }

@@ -112,7 +112,7 @@ pub fn write_card(
 
     let zeros = vec![0; CHUNK_LEN];
     let mut step = Step { watch, phase: Phase::Write, done: 0, total: total(card_len) };
-    each_chunk(&without_table, image, content.signature, card_len, |at, chunk| {
+    each_chunk(&without_table, image, card_len, |at, chunk| {
         if !blank || zeros.get(..chunk.len()) != Some(chunk) {
             medium.seek(SeekFrom::Start(at)).map_err(wrote(at))?;
             medium.write_all(chunk).map_err(wrote(at))?;
@@ -127,7 +127,7 @@ pub fn write_card(
     medium.forget().map_err(|source| WriteCardError::Read { at: 0, source })?;
     let mut step = Step { phase: Phase::Verify, done: 0, ..step };
     let mut found = vec![0; CHUNK_LEN];
-    each_chunk(&head, image, content.signature, card_len, |at, chunk| {
+    each_chunk(&head, image, card_len, |at, chunk| {
         let read = |source| WriteCardError::Read { at, source };
         let found = found.get_mut(..chunk.len()).unwrap_or_default();
         medium.seek(SeekFrom::Start(at)).map_err(read)?;
@@ -176,7 +176,6 @@ fn total(card_len: u64) -> u64 {
 fn each_chunk(
     head: &[u8],
     image: &Image,
-    signature: u32,
     card_len: u64,
     mut each: impl FnMut(u64, &[u8]) -> Result<(), WriteCardError>,
 ) -> Result<(), WriteCardError> {
@@ -195,7 +194,6 @@ fn each_chunk(
         if read as u64 != wanted {
             return Err(WriteCardError::Image(io::ErrorKind::UnexpectedEof.into()));
         }
-        image.name_card(at, &mut chunk, signature);
         each(at, &chunk)?;
         at += wanted;
     }

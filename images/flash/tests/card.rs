@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bramble_card::layout::{self, Slot};
 use bramble_card::partition_table::PartitionTable;
-use bramble_card::{boot_file, card_word, fat};
+use bramble_card::{boot_file, fat};
 use bramble_flash::image::{Content, Image, OpenImageError, go_on};
 use bramble_flash::target::Target;
 use bramble_flash::write::{Medium, Phase, WriteCardError, write_card};
@@ -30,8 +30,6 @@ fn image(folder: &Path, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
         fat::format(Cursor::new(&mut card[..]), start, len, label, 7).unwrap();
         let fat = fat::open(Cursor::new(&mut card[..]), start, len).unwrap();
         fat::write(&fat, file, b"0.0.0").unwrap();
-        let line = format!("quiet bramble.slot=a {}\n", card_word::card_word(0));
-        fat::write(&fat, boot_file::COMMAND_LINE, line.as_bytes()).unwrap();
         fat.unmount().unwrap();
     }
     change(&mut card);
@@ -142,8 +140,6 @@ fn used_card_becomes_a_new_one() {
     assert_eq!(boot(&mut bytes, "cluster/cluster-id"), b"bramble-0001");
     assert_eq!(boot(&mut bytes, "autoboot.txt"), b"0.0.0");
     assert_eq!(open(&mut bytes, Slot::A.start(), layout::SLOT_LEN, "version.txt"), b"0.0.0");
-    let line = open(&mut bytes, Slot::A.start(), layout::SLOT_LEN, "cmdline.txt");
-    assert_eq!(card_word::signature(std::str::from_utf8(&line).unwrap()), Some(0xdead_beef));
 }
 
 #[test]

@@ -24,12 +24,6 @@ pub struct BootReport {
     pub upgrade: String,
     /// Where an upgrade is recorded; see [`crate::upgrade`].
     pub upgrade_record: PathBuf,
-    /// Signature of the card that the board runs from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub card: Option<u32>,
-    /// Names of disks that hold other bramble cards. Nothing is read from them or written to them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub other_cards: Vec<String>,
     /// Process that restarts the board.
     pub init_pid: i32,
 }
@@ -64,8 +58,6 @@ mod tests {
             trial: true,
             upgrade: "rolled back: not Ready within 120 s".to_owned(),
             upgrade_record: "/var/upgrade.toml".into(),
-            card: Some(0xdead_beef),
-            other_cards: vec!["sda".to_owned()],
             init_pid: 1,
         }
     }
@@ -76,8 +68,7 @@ mod tests {
         assert_eq!(BootReport::parse(&text), Ok(report()));
         let expected = "slot = \"b\"\nother-slot-device = \"/dev/vda2\"\nversion = \"0.2.0\"\n\
                         trial = true\nupgrade = \"rolled back: not Ready within 120 s\"\n\
-                        upgrade-record = \"/var/upgrade.toml\"\ncard = 3735928559\n\
-                        other-cards = [\"sda\"]\ninit-pid = 1\n";
+                        upgrade-record = \"/var/upgrade.toml\"\ninit-pid = 1\n";
         assert_eq!(text, expected);
     }
 

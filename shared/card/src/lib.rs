@@ -16,7 +16,6 @@
 pub mod autoboot;
 pub mod boot_file;
 pub mod boot_report;
-pub mod card_word;
 pub mod fat;
 pub mod layout;
 pub mod partition_table;
