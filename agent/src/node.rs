@@ -33,6 +33,7 @@ use crate::progress::Progress;
 use crate::readiness;
 use crate::runtime_link::RuntimeLink;
 use crate::server_address::Finder;
+use crate::upgrade;
 use crate::vitals;
 use crate::volumes::PodFolders;
 use crate::wall_clock::WallClock;
@@ -146,6 +147,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     let name = config.node.clone().ok_or(RunAgentError::Missing { what: "node" })?;
     let server = config.server.clone().ok_or(RunAgentError::Missing { what: "server" })?;
     let finder = Finder::new(&config, &name);
+    upgrade::resume(config.boot_report.as_deref());
     // Dropping them ends them.
     let mut helpers = JoinSet::new();
     if config.mdns {

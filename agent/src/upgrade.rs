@@ -215,6 +215,28 @@ async fn feed<R: AsyncRead + Unpin>(
     }
 }
 
+/// Goes on with an upgrade that was written when the agent or the board ended before the trial was
+/// asked for: nobody else would, and the node would keep its old system without a word.
+pub(crate) fn resume(report: Option<&Path>) {
+    let Some(boot) = boot_report::read(report) else { return };
+    let Some(record) = untried(&boot) else { return };
+    tracing::info!(
+        slot = %record.slot, version = record.version,
+        "a new system was written and never tried, restarting"
+    );
+    if let Err(error) = ask_for_trial(report, &boot) {
+        tracing::error!(%error, "the trial of the new system could not be asked for");
+    }
+}
+
+/// The record of an upgrade that waits for its trial in the slot that does not run.
+fn untried(boot: &BootReport) -> Option<UpgradeRecord> {
+    let text = std::fs::read_to_string(&boot.upgrade_record).ok()?;
+    let record = UpgradeRecord::parse(&text).ok()?;
+    let waits = record.state == UpgradeState::Written && record.slot != boot.slot && !boot.trial;
+    waits.then_some(record)
+}
+
 /// Asks the first process to restart into the slot that was written.
 fn ask_for_trial(report: Option<&Path>, boot: &BootReport) -> std::io::Result<()> {
     let report = report.ok_or(std::io::ErrorKind::NotFound)?;

@@ -190,6 +190,29 @@ fn only_a_card_that_is_settled_is_upgraded() {
     }
 }
 
+#[test]
+fn upgrade_that_was_written_and_not_tried_goes_on() {
+    let board = board();
+    let file = gzip(&image(""));
+    run(&board.target, &file, 1 << 20, false).unwrap();
+    let mut report = boot(board.target.device.clone(), false);
+    report.upgrade_record = board.target.record.clone();
+    assert_eq!(untried(&report).unwrap().version, "0.2.0");
+    // It runs already, or another trial does.
+    assert_eq!(untried(&BootReport { slot: Slot::B, ..report.clone() }), None);
+    assert_eq!(untried(&BootReport { trial: true, ..report.clone() }), None);
+    let record = std::fs::read_to_string(&report.upgrade_record).unwrap();
+    for ended in ["trying", "kept", "rolled-back"] {
+        let text = record.replace("written", ended);
+        assert_ne!(text, record);
+        std::fs::write(&report.upgrade_record, text).unwrap();
+        assert_eq!(untried(&report), None, "{ended}");
+    }
+    // Broken off: the record of what was there before is gone, and nothing is tried.
+    run(&board.target, &file, 1 << 20, true).unwrap_err();
+    assert_eq!(untried(&report), None);
+}
+
 /// Talks to the agent's side over a pipe, as the master does.
 async fn talk(board: &Board, pieces: &[UpgradeData]) -> (Result<UpgradeRecord, u16>, UpgradeReply) {
     let mut boot = boot(board.target.device.clone(), false);
