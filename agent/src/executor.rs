@@ -14,7 +14,7 @@ use bramble_agent_core::hosts::{self, Dns};
 use bramble_agent_core::pod_worker::{Action, Event, Pulled, Signal};
 use bramble_image::{Image, PullPolicy, PullSecrets, Reference};
 use bramble_network::NodeNetwork;
-use bramble_runtime::logs::LogOptions;
+use bramble_runtime::logs;
 use bramble_runtime::protocol::{CreateContainer, FailureReason, STDIO_BUDGET_DEFAULT};
 use bramble_runtime::whole_file;
 use bramble_shared::link::{self, Container, DataKey, DataKind, Pod};
@@ -545,10 +545,8 @@ pub(crate) fn read_message(
     bytes.truncate(MESSAGE_LEN_MAX);
     if bytes.is_empty() && spec.termination_message_from_log && exit_code != 0 {
         let log = log_file(node, pod, container, attempt);
-        let options = LogOptions { tail_lines: Some(MESSAGE_LINES_MAX), ..LogOptions::default() };
-        bytes = bramble_runtime::logs::read(&log, &options).unwrap_or_default();
-        let from = bytes.len().saturating_sub(MESSAGE_FROM_LOG_LEN_MAX);
-        bytes.drain(..from);
+        let end = logs::read_end(&log, MESSAGE_LINES_MAX, MESSAGE_FROM_LOG_LEN_MAX);
+        bytes = end.unwrap_or_default();
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -556,7 +554,7 @@ pub(crate) fn read_message(
 /// The log file of one start of a container.
 pub(crate) fn log_file(node: &Node, pod: &Pod, container: &str, attempt: u32) -> PathBuf {
     let (data, namespace) = (&node.config.data_dir, &pod.namespace);
-    bramble_runtime::logs::log_file(data, namespace, &pod.name, &pod.uid, container, attempt)
+    logs::log_file(data, namespace, &pod.name, &pod.uid, container, attempt)
 }
 
 /// Log folders of a pod of which only the uid is known.

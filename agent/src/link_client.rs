@@ -45,7 +45,7 @@ const WAITING_MAX: usize = 1024;
 const BOOT_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Streams at a time: the control stream and what people ask of this node.
-const STREAMS_MAX: usize = 64;
+pub(crate) const STREAMS_MAX: usize = 64;
 
 /// What the link tells the pod manager.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ use crate::interfaces;
 use crate::join_patiently::join_patiently;
 use crate::join_token::ParseJoinTokenError;
 use crate::link_client::{self, Introduction};
+use crate::logs::LogReaders;
 use crate::mdns;
 use crate::pod_manager::PodManager;
 use crate::progress::Progress;
@@ -51,6 +52,7 @@ pub(crate) struct Node {
     pub(crate) runtime: RuntimeLink,
     pub(crate) wall_clock: Arc<WallClock>,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) log_readers: LogReaders,
     desired: RwLock<Desired>,
     accepted: RwLock<Option<Accepted>>,
     /// A new system is being written, or has been and waits for its boot.
@@ -217,6 +219,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         runtime,
         wall_clock,
         progress,
+        log_readers: LogReaders::default(),
         desired: RwLock::default(),
         accepted: RwLock::default(),
         upgrading: AtomicBool::new(false),

@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+pub(crate) use self::lines::TEXT_LEN_MAX;
 use self::transfer::Transfer;
 pub(crate) use self::transfer::rotated_path;
 use crate::process::die_with_parent;

@@ -16,6 +16,9 @@ use crate::telemetry::Chain;
 const FIRST: Duration = Duration::from_millis(500);
 /// How long a node may take to open a stream.
 const OPEN: Duration = Duration::from_secs(10);
+/// Longest frame of a log, in bytes: agents send pieces of at most 64 KiB. With the stream's
+/// window it is all that the master keeps for a client that does not read.
+const FRAME_LEN_MAX: usize = 128 * 1024;
 
 type Piece = Result<Bytes, Status>;
 
@@ -28,7 +31,7 @@ pub(super) async fn open(
     let stream = opened.ok_or_else(gone)?;
     let (reader, mut writer) = AsyncReadExt::split(stream);
     write(&mut writer, request).await?;
-    let mut reader = FrameReader::new(reader);
+    let mut reader = FrameReader::with_len_max(reader, FRAME_LEN_MAX);
     let first = tokio::time::timeout(FIRST, reader.read()).await;
     let first = match first {
         Err(_) => None,
@@ -78,6 +81,8 @@ fn refusal(status: u16, message: String) -> Status {
     match status {
         400 => Status::bad_request(message),
         404 => Status { code: 404, reason: "NotFound", ..Status::bad_request(message) },
+        // Without a time to try again: whoever reads has to end something first.
+        429 => Status { code: 429, reason: "TooManyRequests", ..Status::bad_request(message) },
         503 => Status::unavailable(message, 1),
         _ => Status::internal(message),
     }
@@ -86,7 +91,7 @@ fn refusal(status: u16, message: String) -> Status {
 /// Reads from anything that is a stream of frames; for tests of the protocol.
 #[cfg(test)]
 async fn collect(reader: impl futures_util::io::AsyncRead + Unpin) -> Vec<Piece> {
-    let mut reader = FrameReader::new(reader);
+    let mut reader = FrameReader::with_len_max(reader, FRAME_LEN_MAX);
     let mut pieces = vec![];
     while let Some(next) = piece(reader.read().await) {
         let failed = next.is_err();
@@ -121,9 +126,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_piece_that_is_longer_than_agents_send_ends_the_log() {
+        let longest = StreamReply::Data(vec![b'a'; 64 * 1024]);
+        let bytes = [frame::encode(&longest).unwrap(), (1_u32 << 20).to_le_bytes().to_vec()];
+        let pieces = collect(&bytes.concat()[..]).await;
+        assert_eq!(pieces[0].as_ref().unwrap().len(), 64 * 1024);
+        assert_eq!(pieces[1].as_ref().unwrap_err().code, 503);
+    }
+
+    #[tokio::test]
     async fn refusals_keep_only_statuses_that_make_sense() {
         let refused = |status| StreamReply::Error { status, message: "no".to_owned() };
         check(&[refused(404)], &[Err(404)]).await;
+        check(&[refused(429)], &[Err(429)]).await;
         check(&[refused(200)], &[Err(500)]).await;
     }
 }

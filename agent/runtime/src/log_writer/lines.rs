@@ -21,7 +21,7 @@ struct OpenLine {
 }
 
 /// Longest text of one log line in bytes, as other runtimes have it; longer ones are split.
-pub(super) const TEXT_LEN_MAX: usize = 16 * 1024;
+pub(crate) const TEXT_LEN_MAX: usize = 16 * 1024;
 
 impl OpenLines {
     /// Appends to `log` the lines that `data` completes; returns how many.
