@@ -269,7 +269,9 @@ impl Cli {
                 })?)
             }
             Command::LogWriter => {
-                Ok(run_log_writer(&LogWriterConfig::new(RunDir::new(&config.run_dir)))?)
+                let defaults = LogWriterConfig::new(RunDir::new(&config.run_dir));
+                let budget_per_day = config.log_budget;
+                Ok(run_log_writer(&LogWriterConfig { budget_per_day, ..defaults })?)
             }
         }
     }

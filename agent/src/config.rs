@@ -17,6 +17,14 @@ pub(crate) const DATA_DIR: &str = "/var/lib/bramble-agent";
 /// Where everything is kept that ends with the boot, unless said otherwise.
 pub(crate) const RUN_DIR: &str = "/run/bramble-agent";
 
+/// Budget of logs on a card, in MiB a pod and day: twice what is kept of one container (30 MiB), so
+/// a pod that says a lot is cut after its log has been replaced once. Thirty such pods then write
+/// 2 GiB a day, which a card of 16 GB that bears 500 rewrites does for ten years.
+const LOG_BUDGET_CARD_MIB: u64 = 64;
+/// Budget of logs on any other disk: no pod that means it meets it, but one that does not cannot
+/// wear out the cheapest SSD (40 TB) in ten years.
+const LOG_BUDGET_MIB: u64 = 10 * 1024;
+
 /// The file's content; every field may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -53,6 +61,9 @@ pub(crate) struct File {
     pub(crate) boot_report: Option<PathBuf>,
     /// Watchdog device of the fence, such as `/dev/watchdog0`.
     pub(crate) watchdog: Option<PathBuf>,
+    /// Most MiB of logs that the containers of one pod may write to the disk in a day, 0 for no
+    /// bound.
+    pub(crate) log_budget_mib: Option<u64>,
 }
 
 /// The configuration as the agent uses it.
@@ -74,6 +85,8 @@ pub(crate) struct Config {
     pub(crate) ntp_servers: Vec<String>,
     pub(crate) boot_report: Option<PathBuf>,
     pub(crate) watchdog: Option<PathBuf>,
+    /// Most bytes of logs of one pod and day on the disk.
+    pub(crate) log_budget: Option<u64>,
 }
 
 /// Why there is no usable configuration.
@@ -141,6 +154,7 @@ impl Config {
             mdns: file.mdns,
             set_clock: file.set_clock,
             ntp_servers: file.ntp_servers,
+            log_budget: log_budget(file.log_budget_mib, file.boot_report.is_some()),
             boot_report: file.boot_report,
             watchdog: file.watchdog,
         };
@@ -179,6 +193,15 @@ impl Config {
     /// Where the node's key and certificates are.
     pub(crate) fn identity_dir(&self) -> PathBuf {
         self.data_dir.join("identity")
+    }
+}
+
+/// The bytes of a budget of logs as it is configured, or else as the disk can bear it.
+fn log_budget(mib: Option<u64>, card: bool) -> Option<u64> {
+    let default = if card { LOG_BUDGET_CARD_MIB } else { LOG_BUDGET_MIB };
+    match mib.unwrap_or(default) {
+        0 => None,
+        mib => Some(mib.saturating_mul(1 << 20)),
     }
 }
 
@@ -233,6 +256,15 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let config = Config::load(Some(&path), &flags).unwrap();
         assert_eq!(config.node.as_deref(), Some("pi-2"));
+    }
+
+    #[test]
+    fn logs_have_a_budget_that_a_card_bears_and_that_can_be_changed() {
+        assert_eq!(log_budget(None, true), Some(64 << 20));
+        assert_eq!(log_budget(None, false), Some(10 << 30));
+        assert_eq!(log_budget(Some(5), true), Some(5 << 20));
+        assert_eq!(log_budget(Some(0), true), None);
+        assert_eq!(log_budget(Some(u64::MAX), false), Some(u64::MAX));
     }
 
     #[test]

@@ -14,8 +14,9 @@ use bramble_agent_core::hosts::{self, Dns};
 use bramble_agent_core::pod_worker::{Action, Event, Pulled, Signal};
 use bramble_image::{Image, PullPolicy, PullSecrets, Reference};
 use bramble_network::NodeNetwork;
-use bramble_runtime::logs;
+use bramble_runtime::logs::{self, LogFiles};
 use bramble_runtime::protocol::{CreateContainer, FailureReason, STDIO_BUDGET_DEFAULT};
+use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::whole_file;
 use bramble_shared::link::{self, Container, DataKey, DataKind, Pod};
 use tokio::sync::mpsc;
@@ -544,7 +545,7 @@ pub(crate) fn read_message(
     let mut bytes = std::fs::read(path).unwrap_or_default();
     bytes.truncate(MESSAGE_LEN_MAX);
     if bytes.is_empty() && spec.termination_message_from_log && exit_code != 0 {
-        let log = log_file(node, pod, container, attempt);
+        let log = log_files(node, pod, container, attempt);
         let end = logs::read_end(&log, MESSAGE_LINES_MAX, MESSAGE_FROM_LOG_LEN_MAX);
         bytes = end.unwrap_or_default();
     }
@@ -555,6 +556,14 @@ pub(crate) fn read_message(
 pub(crate) fn log_file(node: &Node, pod: &Pod, container: &str, attempt: u32) -> PathBuf {
     let (data, namespace) = (&node.config.data_dir, &pod.namespace);
     logs::log_file(data, namespace, &pod.name, &pod.uid, container, attempt)
+}
+
+/// The places of the log of one start of a container.
+pub(crate) fn log_files(node: &Node, pod: &Pod, container: &str, attempt: u32) -> LogFiles {
+    let id = ContainerId::text(&pod.uid, container, attempt);
+    let run_dir = RunDir::new(&node.config.run_dir);
+    let disk = log_file(node, pod, container, attempt);
+    LogFiles { disk, memory: Some(run_dir.newest_log(&id)) }
 }
 
 /// Log folders of a pod of which only the uid is known.

@@ -14,7 +14,7 @@ use bramble_shared::link::{ContainerState, LogsRequest, Pod, StreamReply};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use crate::container_id::ContainerId;
-use crate::executor::log_file;
+use crate::executor::log_files;
 use crate::node::Node;
 use crate::records;
 pub(crate) use readers::LogReaders;
@@ -55,7 +55,7 @@ async fn serve<W: AsyncWrite + Unpin>(
     let run = find(node, request)?;
     let place = node.log_readers.enter(&request.uid);
     let _place = place.map_err(|error| (429, error.to_string()))?;
-    let path = log_file(node, &run.pod, &request.container, run.attempt);
+    let files = log_files(node, &run.pod, &request.container, run.attempt);
     let options = LogOptions {
         tail_lines: request.tail_lines,
         since_us: request.since_ms.map(|ms| ms.saturating_mul(1000)),
@@ -66,7 +66,7 @@ async fn serve<W: AsyncWrite + Unpin>(
         request.follow
             && find(node, request).is_ok_and(|now| now.attempt == run.attempt && now.running)
     };
-    let opened = on_disk(move || LogFollower::open(&path, &options)).await;
+    let opened = on_disk(move || LogFollower::open(&files, &options)).await;
     let copied = match opened {
         Ok(follower) => copy(follower, grows, stream).await,
         Err(error) => Err(error),
@@ -169,6 +169,7 @@ async fn write<W: AsyncWrite + Unpin>(stream: &mut W, frame: &[u8]) -> io::Resul
 mod tests {
     use std::fs;
 
+    use bramble_runtime::logs::LogFiles;
     use bramble_shared::frame::FrameDecoder;
     use tokio::io::AsyncReadExt as _;
 
@@ -198,7 +199,8 @@ mod tests {
         let count = 20_000;
         fs::write(&path, line.repeat(count)).unwrap();
         let (mut ours, theirs) = tokio::io::duplex(1024);
-        let follower = LogFollower::open(&path, &LogOptions::default()).unwrap();
+        let files = LogFiles { disk: path.clone(), memory: None };
+        let follower = LogFollower::open(&files, &LogOptions::default()).unwrap();
         let copying = tokio::spawn(async move { copy(follower, || false, &mut ours).await });
         // The reader has not begun, so most of the log is still to be read: what is cut off now
         // is never sent.

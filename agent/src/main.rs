@@ -23,6 +23,7 @@ mod join_patiently;
 mod join_token;
 mod leave;
 mod link_client;
+mod log_budgets;
 mod logs;
 mod mdns;
 mod network;

@@ -27,6 +27,7 @@ use crate::interfaces;
 use crate::join_patiently::join_patiently;
 use crate::join_token::ParseJoinTokenError;
 use crate::link_client::{self, Introduction};
+use crate::log_budgets;
 use crate::logs::LogReaders;
 use crate::mdns;
 use crate::pod_manager::PodManager;
@@ -231,6 +232,9 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     let (events, from_link) = mpsc::channel(256);
     let unreachable = heartbeat.unreachable.clone();
     let manager = PodManager::new(Arc::clone(&node), unreachable);
+    if let Some(budget) = node.config.log_budget {
+        helpers.spawn(log_budgets::tell(run_dir, budget, manager.events()));
+    }
     tracing::info!(node = %node.name, server = %node.server, %address, "agent starts");
     let served = control::serve(Arc::clone(&node));
     tokio::select! {

@@ -81,6 +81,11 @@ impl PodManager {
         }
     }
 
+    /// Where events for pods go.
+    pub(crate) fn events(&self) -> mpsc::Sender<PodEvent> {
+        self.events.clone()
+    }
+
     /// Runs for ever.
     pub(crate) async fn run(
         mut self,

@@ -170,6 +170,11 @@ pub enum Event {
     },
     /// A ConfigMap or Secret that the pod uses has changed.
     DataChanged,
+    /// The pod's containers have written more logs than the node's disk takes of one pod in a day.
+    LogBudgetUsedUp {
+        /// What it takes, in bytes.
+        budget_bytes: u64,
+    },
     /// Nothing of the pod is left.
     TornDown,
     /// Something of the pod is left.
@@ -349,6 +354,14 @@ impl PodWorker {
                 }
             }
             Event::DataChanged => self.data_changed(now),
+            Event::LogBudgetUsedUp { budget_bytes } => {
+                let mib = budget_bytes >> 20;
+                let message = format!(
+                    "The pod has used up the {mib} MiB of logs that it may write to the disk in a \
+                     day; until then only the newest 64 KiB of each container are kept, in memory"
+                );
+                actions.push(self.text().warning("", "LogBudgetExceeded", &message));
+            }
             Event::TornDown => {
                 if matches!(self.state, State::TearingDown { .. }) {
                     self.state = State::Stopped;
@@ -482,6 +495,7 @@ impl PodWorker {
             | Event::SandboxReady { .. }
             | Event::SandboxFailed { .. }
             | Event::DataChanged
+            | Event::LogBudgetUsedUp { .. }
             | Event::TornDown
             | Event::TearDownFailed { .. }
             | Event::Timer => return,

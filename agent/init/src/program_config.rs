@@ -25,6 +25,8 @@ struct AgentFile<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     watchdog: Option<&'a str>,
     boot_report: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_budget_mib: Option<u64>,
     plain_http_registries: &'a [String],
     labels: &'a BTreeMap<String, String>,
 }
@@ -53,6 +55,7 @@ pub(crate) fn agent(
         ntp_servers: ntp_servers(settings, lan_time_servers),
         watchdog: watchdog.then_some(WATCHDOG),
         boot_report: BOOT_REPORT,
+        log_budget_mib: settings.log_budget_mib,
         plain_http_registries: &settings.plain_http_registries,
         labels: &settings.labels,
     };
@@ -124,6 +127,9 @@ mod tests {
         }
         assert!(!text.contains("address ="), "{text}");
         assert!(!text.contains("ntp-servers"), "{text}");
+        assert!(!text.contains("log-budget"), "{text}");
+        let frugal = CardSettings { log_budget_mib: Some(8), ..settings("agent") };
+        assert!(agent(&frugal, None, &[], false).contains("log-budget-mib = 8"));
         assert!(!agent(&settings("agent"), None, &[], false).contains("watchdog"));
     }
 

@@ -9,9 +9,12 @@ mod parts;
 mod tail;
 mod window;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::log_writer::read_days;
+use crate::run_dir::RunDir;
 pub use follower::LogFollower;
 
 /// Returns the log file of one run of a container: `{data}/logs/{ns}_{pod}_{uid}/{container}/{n}.log`.
@@ -33,6 +36,23 @@ pub fn log_directory(data: &Path, namespace: &str, pod: &str, uid: &str) -> Path
     data.join("logs").join(format!("{namespace}_{pod}_{uid}"))
 }
 
+/// The places of one container's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFiles {
+    /// What [`log_file`] returns.
+    pub disk: PathBuf,
+    /// Where the log writer keeps the newest lines of a pod whose budget is used up; see
+    /// [`RunDir::newest_log`](crate::run_dir::RunDir::newest_log).
+    pub memory: Option<PathBuf>,
+}
+
+/// The pods whose budget of logs is used up today, by uid.
+#[must_use]
+pub fn pods_without_budget(run_dir: &RunDir) -> BTreeSet<String> {
+    let days = read_days(run_dir).into_iter().filter(|(_, day)| day.used_up);
+    days.filter_map(|(folder, _)| Some(folder.rsplit_once('_')?.1.to_owned())).collect()
+}
+
 /// Which part of a log is wanted, in the words of Kubernetes' API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogOptions {
@@ -51,9 +71,9 @@ pub struct LogOptions {
 ///
 /// # Errors
 /// When a log file is there but cannot be read.
-pub fn read_end(file: &Path, lines: u64, len_max: usize) -> io::Result<Vec<u8>> {
+pub fn read_end(files: &LogFiles, lines: u64, len_max: usize) -> io::Result<Vec<u8>> {
     let options = LogOptions { tail_lines: Some(lines), ..LogOptions::default() };
-    let mut follower = LogFollower::open(file, &options)?;
+    let mut follower = LogFollower::open(files, &options)?;
     let mut end = Vec::new();
     loop {
         let piece = follower.read()?;

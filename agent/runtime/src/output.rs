@@ -10,6 +10,7 @@
 //!             0001.seg
 //!             ended       nothing will be appended any more
 //!             position    how far the log writer came
+//!             newest.log  newest lines, while the disk is to have no more of them
 //! ```
 
 use std::collections::VecDeque;
@@ -67,6 +68,9 @@ const SEGMENTS: u64 = 4;
 
 /// Smallest budget in bytes: each segment must hold one read of a pipe.
 const BUDGET_MIN: u64 = 128 * 1024;
+
+/// Lines that the log writer keeps here instead of on the disk.
+pub(crate) const NEWEST_LOG: &str = "newest.log";
 
 /// Bytes in front of a record's data.
 const HEADER_LEN: usize = 13;

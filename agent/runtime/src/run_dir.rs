@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::output::NEWEST_LOG;
+
 /// The run directory, such as `/run/bramble`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir {
@@ -83,6 +85,18 @@ impl RunDir {
     #[must_use]
     pub fn output(&self) -> PathBuf {
         self.root.join("output")
+    }
+
+    /// The newest lines of a container whose log is not to grow on the disk.
+    #[must_use]
+    pub fn newest_log(&self, id: &str) -> PathBuf {
+        self.output().join(id).join(NEWEST_LOG)
+    }
+
+    /// What each pod has written of its logs today.
+    #[must_use]
+    pub fn log_budgets(&self) -> PathBuf {
+        self.root.join("log-budgets")
     }
 
     /// Exits that the supervisor saw while no runtime process ran.

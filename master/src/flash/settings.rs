@@ -106,6 +106,7 @@ impl CardParts {
             token: String::new(),
             ssh_keys: self.ssh_keys,
             plain_http_registries: self.plain_http_registries,
+            log_budget_mib: None,
             ntp: self.ntp,
             labels: self.labels,
             network: self.network,

@@ -33,6 +33,10 @@ pub struct CardSettings {
     /// Labels of the node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Most MiB of logs that one pod may write to the card in a day, 0 for no bound; the agent's
+    /// default if missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_budget_mib: Option<u64>,
     /// How the board gets its address.
     #[serde(default)]
     pub network: Network,
@@ -240,6 +244,7 @@ mod tests {
             plain_http_registries: Vec::new(),
             ntp: None,
             labels: BTreeMap::from([("shelf".to_owned(), "top".to_owned())]),
+            log_budget_mib: Some(32),
             network: Network::Static {
                 address: Ipv4Addr::new(192, 168, 1, 20),
                 prefix_len: 24,

@@ -418,6 +418,7 @@ impl ContainerLife {
             | Event::SandboxReady { .. }
             | Event::SandboxFailed { .. }
             | Event::DataChanged
+            | Event::LogBudgetUsedUp { .. }
             | Event::TornDown
             | Event::TearDownFailed { .. }
             | Event::Timer => {}

@@ -533,3 +533,15 @@ proptest! {
         prop_assert_eq!(worker.on_event(Event::Timer, at(50_000)), vec![]);
     }
 }
+
+#[test]
+fn a_used_up_log_budget_is_told_on_the_pod_and_changes_nothing() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    let before = worker.status();
+    let actions = worker.on_event(Event::LogBudgetUsedUp { budget_bytes: 64 << 20 }, at(5_000));
+    let [Action::EmitEvent(event)] = actions.as_slice() else { panic!("{actions:?}") };
+    assert_eq!(event.reason, "LogBudgetExceeded");
+    assert!(event.message.contains("64 MiB"), "{}", event.message);
+    assert_eq!(worker.status(), before);
+}

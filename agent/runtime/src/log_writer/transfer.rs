@@ -4,15 +4,18 @@
 //! read. If it is killed in between, the note is older than the file: the file is cut back to
 //! the length in the note, and the step is done again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::{Budgets, Grant};
+use super::chain::{Bounds, Chain, Place};
 use super::lines::OpenLines;
-use crate::output::{read_records, segment_path, segments};
+use super::silence::{self, Silence};
+use crate::output::{NEWEST_LOG, read_records, segment_path, segments};
 use crate::whole_file;
 
 /// One container's output on its way.
@@ -20,9 +23,12 @@ use crate::whole_file;
 pub(super) struct Transfer {
     directory: PathBuf,
     directory_inode: u64,
-    target: PathBuf,
+    /// Whose budget it is: the folder of all logs of a pod.
+    group: String,
+    disk: Chain,
+    /// The newest output while the budget is used up.
+    memory: Chain,
     position: Position,
-    file: Option<File>,
 }
 
 /// How far the log writer came.
@@ -31,12 +37,24 @@ struct Position {
     /// The segment that is read, and how far.
     segment: u64,
     offset: u64,
-    /// The log file, and its length after the last step.
-    file_inode: u64,
-    file_len: u64,
+    disk: Place,
+    memory: Place,
     open_lines: OpenLines,
     /// Lines that the disk did not take.
     lines_lost: u64,
+    /// Set while the budget is used up.
+    silence: Option<Silence>,
+}
+
+/// What a step is done with.
+#[derive(Debug)]
+pub(super) struct Means<'a> {
+    pub(super) bounds: Bounds,
+    pub(super) budgets: &'a mut Budgets,
+    /// The monotonic clock.
+    pub(super) now_ms: u64,
+    /// The time of day.
+    pub(super) now_us: u64,
 }
 
 /// What a step did.
@@ -51,6 +69,10 @@ pub(super) struct Step {
 /// Most segments read in one step, so that one container does not starve the others.
 const STEP_SEGMENTS_MAX: usize = 4;
 
+/// What is kept in memory of a container whose pod's budget is used up: 64 KiB, as much as a
+/// kernel keeps of its own messages on a small board, in two files.
+const NEWEST: Bounds = Bounds { file_len_max: 32 * 1024, files_max: 2 };
+
 impl Transfer {
     pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
         let target = PathBuf::from(fs::read_to_string(directory.join("target"))?);
@@ -60,7 +82,11 @@ impl Transfer {
             Err(error) => return Err(error),
         };
         let directory_inode = fs::metadata(&directory)?.ino();
-        Ok(Self { directory, directory_inode, target, position, file: None })
+        let folder = target.parent().and_then(Path::parent).and_then(Path::file_name);
+        let group = folder.unwrap_or_default().to_string_lossy().into_owned();
+        let memory = Chain::new(directory.join(NEWEST_LOG));
+        let disk = Chain::new(target);
+        Ok(Self { directory, directory_inode, group, disk, memory, position })
     }
 
     /// Whether the directory is still the one that was opened.
@@ -69,7 +95,7 @@ impl Transfer {
     }
 
     /// Moves what is there, within a bound.
-    pub(super) fn step(&mut self, file_len_max: u64, files_max: u32) -> io::Result<Step> {
+    pub(super) fn step(&mut self, means: &mut Means<'_>) -> io::Result<Step> {
         // Looked at first: what was appended before it is seen below.
         let ended = self.directory.join("ended").exists();
         let numbers = segments(&self.directory)?;
@@ -111,8 +137,12 @@ impl Transfer {
             lines += next.open_lines.finish(&mut log);
         }
         if taken_any || finished {
-            self.write(&mut next, &log, lines, file_len_max, files_max);
-            self.note(&next)?;
+            self.place(&mut next, &log, lines, finished, means);
+            note(&self.directory, &next)?;
+            if self.position.silence.is_some() && next.silence.is_none() {
+                // Only now: until the note is there, a successor writes it to the disk again.
+                self.memory.remove(NEWEST.files_max);
+            }
             self.position = next;
         }
         for number in consumed {
@@ -124,205 +154,85 @@ impl Transfer {
         Ok(Step { more, finished })
     }
 
-    /// Writes lines to the log file; a disk that does not take them loses them.
-    fn write(
+    /// Puts lines where they belong: on the disk, or in memory while the budget is used up.
+    fn place(
         &mut self,
         next: &mut Position,
         log: &[u8],
         lines: u64,
-        file_len_max: u64,
-        files_max: u32,
+        finished: bool,
+        means: &mut Means<'_>,
     ) {
+        let len = u64::try_from(log.len()).unwrap_or(u64::MAX);
+        let grant = match log.is_empty() {
+            true => None,
+            false => Some(means.budgets.take(&self.group, len, means.now_ms)),
+        };
+        if let Some(Grant::KeepNewest { left_ms }) = grant {
+            if next.silence.is_none() {
+                let begins = silence::begins(means.now_us, means.budgets.per_day(), left_ms);
+                self.write(next, &begins, 0, means.bounds);
+                (next.silence, next.memory) = (Some(Silence::default()), Place::default());
+                self.memory.remove(NEWEST.files_max);
+            }
+            self.keep_newest(next, log, lines);
+        }
+        let ends = finished || grant == Some(Grant::Write);
+        if ends && let Some(silence) = next.silence.take() {
+            let mut text = silence.ends(means.now_us);
+            text.extend(self.memory.content(NEWEST.files_max));
+            self.write(next, &text, 0, means.bounds);
+        }
+        if grant == Some(Grant::Write) {
+            self.write(next, log, lines, means.bounds);
+        }
+    }
+
+    /// Counts lines and keeps the last of them in memory.
+    fn keep_newest(&mut self, next: &mut Position, log: &[u8], lines: u64) {
+        let Some(silence) = &mut next.silence else { return };
+        silence.count(lines, log.len());
+        let newest = last_lines(log, usize::try_from(NEWEST.file_len_max).unwrap_or(usize::MAX));
+        let (directory, position) = (&self.directory, &self.position);
+        let noted = |memory| note(directory, &Position { memory, ..position.clone() });
+        if let Err(error) = self.memory.append(&mut next.memory, newest, NEWEST, noted) {
+            tracing::debug!(%error, "the newest output was not kept");
+            self.memory.undo(next.memory);
+        }
+    }
+
+    /// Writes lines to the log file; a disk that does not take them loses them.
+    fn write(&mut self, next: &mut Position, log: &[u8], lines: u64, bounds: Bounds) {
         if log.is_empty() {
             return;
         }
-        match self.try_write(next, log, file_len_max, files_max) {
-            Ok(()) => {}
-            Err(error) => {
-                if next.lines_lost == 0 {
-                    tracing::warn!(file = %self.target.display(), %error, "log lines lost");
-                }
-                next.lines_lost += lines;
-                if let Some(file) = &self.file {
-                    let _kept = file.set_len(next.file_len);
-                }
-                self.file = None;
+        let (directory, position) = (&self.directory, &self.position);
+        let noted = |disk| note(directory, &Position { disk, ..position.clone() });
+        if let Err(error) = self.disk.append(&mut next.disk, log, bounds, noted) {
+            if next.lines_lost == 0 {
+                tracing::warn!(file = %self.disk.target().display(), %error, "log lines lost");
             }
+            next.lines_lost += lines;
+            self.disk.undo(next.disk);
         }
     }
+}
 
-    fn try_write(
-        &mut self,
-        next: &mut Position,
-        log: &[u8],
-        file_len_max: u64,
-        files_max: u32,
-    ) -> io::Result<()> {
-        let len = u64::try_from(log.len()).unwrap_or(u64::MAX);
-        self.open_file(next)?;
-        if next.file_len > 0 && next.file_len.saturating_add(len) > file_len_max {
-            self.file = None;
-            rotate(&self.target, files_max)?;
-            self.open_file(next)?;
-            // Without this note a successor would take the new file for a stranger's.
-            let mut rotated = self.position.clone();
-            (rotated.file_inode, rotated.file_len) = (next.file_inode, next.file_len);
-            self.note(&rotated)?;
-        }
-        let Some(file) = &self.file else { return Ok(()) };
-        file.write_all_at(log, next.file_len)?;
-        next.file_len += len;
-        Ok(())
-    }
+fn note(directory: &Path, position: &Position) -> io::Result<()> {
+    let bytes = postcard::to_allocvec(position).map_err(io::Error::other)?;
+    whole_file::replace(&directory.join(POSITION), &bytes, 0o644)
+}
 
-    /// Opens the log file and cuts off what an unfinished step left there.
-    fn open_file(&mut self, next: &mut Position) -> io::Result<()> {
-        let on_disk = fs::metadata(&self.target).ok().map(|meta| meta.ino());
-        if self.file.is_some() && on_disk == Some(next.file_inode) {
-            return Ok(());
-        }
-        if let Some(parent) = self.target.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).open(&self.target)?;
-        let meta = file.metadata()?;
-        if meta.ino() == next.file_inode {
-            if meta.len() > next.file_len {
-                file.set_len(next.file_len)?;
-            }
-            next.file_len = next.file_len.min(meta.len());
-        } else {
-            // New, or written by somebody else: nothing of it is ours to cut.
-            (next.file_inode, next.file_len) = (meta.ino(), meta.len());
-            let mut found = self.position.clone();
-            (found.file_inode, found.file_len) = (meta.ino(), meta.len());
-            self.note(&found)?;
-        }
-        self.file = Some(file);
-        Ok(())
-    }
-
-    fn note(&self, position: &Position) -> io::Result<()> {
-        let bytes = postcard::to_allocvec(position).map_err(io::Error::other)?;
-        whole_file::replace(&self.directory.join(POSITION), &bytes, 0o644)
-    }
+/// The last whole lines of a log that fit.
+fn last_lines(log: &[u8], len_max: usize) -> &[u8] {
+    // The byte before tells whether a line begins there.
+    let Some(from) = log.len().checked_sub(len_max + 1) else { return log };
+    let rest = log.get(from..).unwrap_or_default();
+    let begins = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
+    rest.get(begins..).unwrap_or_default()
 }
 
 const POSITION: &str = "position";
 
-/// Shifts `0.log` to `0.log.1` and so on; the oldest goes.
-fn rotate(target: &Path, files_max: u32) -> io::Result<()> {
-    let older = files_max.saturating_sub(1);
-    if older == 0 {
-        return fs::remove_file(target);
-    }
-    for number in (1..older).rev() {
-        match fs::rename(rotated_path(target, number), rotated_path(target, number + 1)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-    }
-    fs::rename(target, rotated_path(target, 1))
-}
-
-/// Returns the path of a rotated log file; 1 is the youngest.
-pub(crate) fn rotated_path(target: &Path, number: u32) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{number}"));
-    target.with_file_name(name)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::{OutputRing, Stream};
-
-    struct Bench {
-        root: tempfile::TempDir,
-        ring: OutputRing,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let root = tempfile::tempdir().unwrap();
-            let target = root.path().join("logs/web/0.log");
-            let ring =
-                OutputRing::create(root.path().join("out"), target.to_str().unwrap(), 0).unwrap();
-            Self { root, ring }
-        }
-
-        fn say(&mut self, text: &str) {
-            self.ring.append(Stream::Stdout, 0, text.as_bytes()).unwrap();
-        }
-
-        fn open(&self) -> Transfer {
-            Transfer::open(self.root.path().join("out")).unwrap()
-        }
-
-        fn texts(&self) -> Vec<String> {
-            let target = self.root.path().join("logs/web/0.log");
-            let mut all = String::new();
-            for number in (1..5).rev() {
-                all += &fs::read_to_string(rotated_path(&target, number)).unwrap_or_default();
-            }
-            all += &fs::read_to_string(&target).unwrap_or_default();
-            all.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
-        }
-    }
-
-    #[test]
-    fn lines_arrive_once_and_the_output_goes_when_it_has_ended() {
-        let mut bench = Bench::new();
-        let mut transfer = bench.open();
-        bench.say("a\nb");
-        assert!(!transfer.step(1000, 3).unwrap().finished);
-        bench.say("c\nd");
-        transfer.step(1000, 3).unwrap();
-        assert_eq!(bench.texts(), ["a", "bc"]);
-        bench.ring.end().unwrap();
-        assert!(transfer.step(1000, 3).unwrap().finished);
-        assert_eq!(bench.texts(), ["a", "bc", "d"]);
-        assert!(!bench.root.path().join("out").exists());
-    }
-
-    #[test]
-    fn a_successor_repeats_nothing_even_if_the_note_was_not_written() {
-        let mut bench = Bench::new();
-        bench.say("a\nb");
-        bench.open().step(1000, 3).unwrap();
-        let noted = fs::read(bench.root.path().join("out/position")).unwrap();
-        bench.say("c\nd\n");
-        bench.open().step(1000, 3).unwrap();
-        // Killed after the lines were written and before the note was.
-        fs::write(bench.root.path().join("out/position"), noted).unwrap();
-        bench.say("e\n");
-        bench.open().step(1000, 3).unwrap();
-        assert_eq!(bench.texts(), ["a", "bc", "d", "e"]);
-    }
-
-    #[test]
-    fn files_are_rotated_and_the_oldest_goes() {
-        let mut bench = Bench::new();
-        let mut transfer = bench.open();
-        for number in 0..6 {
-            bench.say(&format!("{number}\n"));
-            transfer.step(60, 3).unwrap();
-        }
-        assert_eq!(bench.texts(), ["3", "4", "5"]);
-    }
-
-    #[test]
-    fn a_disk_that_takes_nothing_loses_lines_and_blocks_nobody() {
-        let mut bench = Bench::new();
-        fs::write(bench.root.path().join("logs"), "in the way").unwrap();
-        let mut transfer = bench.open();
-        bench.say("a\nb\n");
-        assert!(!transfer.step(1000, 3).unwrap().more);
-        assert_eq!(transfer.position.lines_lost, 2);
-        fs::remove_file(bench.root.path().join("logs")).unwrap();
-        bench.say("c\n");
-        transfer.step(1000, 3).unwrap();
-        assert_eq!(bench.texts(), ["c"]);
-    }
-}
+mod tests;

@@ -26,24 +26,42 @@ impl Bench {
         self.root.path().join("0.log")
     }
 
+    fn memory(&self) -> PathBuf {
+        self.root.path().join("newest.log")
+    }
+
+    fn files(&self) -> LogFiles {
+        LogFiles { disk: self.path(), memory: Some(self.memory()) }
+    }
+
     fn say(&self, text: &str) {
+        Self::append(&self.path(), text);
+    }
+
+    /// As the log writer does while a budget is used up.
+    fn say_in_memory(&self, text: &str) {
+        Self::append(&self.memory(), text);
+    }
+
+    fn append(path: &Path, text: &str) {
         let line = format!("1970-01-01T00:00:04.000000000Z stdout F {text}\n");
-        let mut file = OpenOptions::new().append(true).create(true).open(self.path()).unwrap();
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
         file.write_all(line.as_bytes()).unwrap();
     }
 
     fn rotate(&self, kept: u32) {
+        Self::rotate_at(&self.path(), kept);
+    }
+
+    fn rotate_at(path: &Path, kept: u32) {
         for number in (1..kept).rev() {
-            let _none = fs::rename(
-                rotated_path(&self.path(), number),
-                rotated_path(&self.path(), number + 1),
-            );
+            let _none = fs::rename(rotated_path(path, number), rotated_path(path, number + 1));
         }
-        fs::rename(self.path(), rotated_path(&self.path(), 1)).unwrap();
+        fs::rename(path, rotated_path(path, 1)).unwrap();
     }
 
     fn open(&self, options: &LogOptions) -> LogFollower {
-        LogFollower::open(&self.path(), options).unwrap()
+        LogFollower::open(&self.files(), options).unwrap()
     }
 
     fn read(&self, options: &LogOptions) -> String {
@@ -193,7 +211,7 @@ fn a_long_log_comes_in_small_pieces() {
         bench.say(&line);
     }
     assert_eq!(bench.read(&LogOptions::default()).lines().count(), count);
-    assert_eq!(read_end(&bench.path(), 80, 2048).unwrap().len(), 2048);
+    assert_eq!(read_end(&bench.files(), 80, 2048).unwrap().len(), 2048);
 }
 
 #[test]
@@ -203,4 +221,49 @@ fn bytes_that_are_no_log_are_left_out_and_end_with_their_line() {
     assert_eq!(bench.read(&LogOptions::default()), "one\ntwo\nthree\n");
     assert_eq!(bench.read(&tail(2)), "two\nthree\n");
     assert_eq!(bench.read(&tail(9)), "one\ntwo\nthree\n");
+}
+
+#[test]
+fn what_memory_has_comes_after_the_disk_and_the_disk_goes_on_after_it() {
+    let bench = Bench::new();
+    bench.say("a");
+    bench.say("used up");
+    let mut follower = bench.open(&LogOptions::default());
+    assert_eq!(all(&mut follower), "a\nused up\n");
+    bench.say_in_memory("b");
+    assert_eq!(all(&mut follower), "b\n");
+    bench.say_in_memory("c");
+    assert_eq!(bench.read(&tail(2)), "b\nc\n");
+    assert_eq!(bench.read(&tail(3)), "used up\nb\nc\n");
+    assert_eq!(bench.read(&LogOptions::default()), "a\nused up\nb\nc\n");
+    let mut late = bench.open(&tail(1));
+    assert_eq!(all(&mut late), "c\n");
+    assert_eq!(all(&mut follower), "c\n");
+    // The next day.
+    bench.say("left out");
+    bench.say("d");
+    fs::remove_file(bench.memory()).unwrap();
+    assert_eq!(all(&mut follower), "left out\nd\n");
+    assert_eq!(all(&mut late), "left out\nd\n");
+    // And its end.
+    bench.rotate(3);
+    bench.say("used up again");
+    bench.say_in_memory("e");
+    assert_eq!(all(&mut follower), "used up again\ne\n");
+}
+
+#[test]
+fn memory_that_was_rotated_past_a_slow_reader_does_not_send_it_back_to_the_disk() {
+    let bench = Bench::new();
+    bench.say("a");
+    bench.say_in_memory("b");
+    let mut follower = bench.open(&LogOptions::default());
+    assert_eq!(all(&mut follower), "a\nb\n");
+    bench.say_in_memory("c");
+    for text in ["d", "e"] {
+        Bench::rotate_at(&bench.memory(), 1);
+        bench.say_in_memory(text);
+    }
+    follower.release_removed();
+    assert_eq!(all(&mut follower), "c\nd\ne\n");
 }

@@ -74,6 +74,12 @@ impl Window {
         }
     }
 
+    /// Where in the file its lines that were given out end.
+    pub(super) fn end_of_lines(&self) -> u64 {
+        let waiting = self.buffer.len().saturating_sub(self.taken);
+        self.at.saturating_sub(u64::try_from(waiting).unwrap_or(0))
+    }
+
     /// Bytes of the log that are kept.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {

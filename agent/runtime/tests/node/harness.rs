@@ -12,7 +12,7 @@ use std::time::Duration;
 use bramble_runtime::cgroup::Cgroups;
 use bramble_runtime::client::RuntimeClient;
 use bramble_runtime::clock::monotonic_ms;
-use bramble_runtime::logs;
+use bramble_runtime::logs::{self, LogFiles};
 use bramble_runtime::protocol::{ContainerState, CreateContainer, Event, Exit};
 use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::spec::{self, ContainerSpec, image_root};
@@ -130,8 +130,9 @@ impl Node {
     /// Waits until a container's log satisfies `wanted`; returns it.
     pub(crate) fn wait_log(&self, id: &str, wanted: impl Fn(&str) -> bool) -> String {
         let mut text = String::new();
+        let files = LogFiles { disk: self.log_file(id), memory: None };
         wait_until("log is written", || {
-            let bytes = logs::read_end(&self.log_file(id), u64::MAX, usize::MAX).unwrap();
+            let bytes = logs::read_end(&files, u64::MAX, usize::MAX).unwrap();
             text = String::from_utf8(bytes).unwrap();
             wanted(&text)
         });
