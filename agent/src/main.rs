@@ -26,6 +26,7 @@ mod link_client;
 mod log_budgets;
 mod logs;
 mod mdns;
+mod memory;
 mod network;
 mod node;
 mod pod_manager;
@@ -52,6 +53,7 @@ use bramble_init::entry::Entry;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    bramble_runtime::heap::bound();
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     if let Some(entry) = Entry::find(std::process::id(), &arguments) {

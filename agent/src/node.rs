@@ -30,6 +30,7 @@ use crate::link_client::{self, Introduction};
 use crate::log_budgets;
 use crate::logs::LogReaders;
 use crate::mdns;
+use crate::memory;
 use crate::pod_manager::PodManager;
 use crate::progress::Progress;
 use crate::readiness;
@@ -201,6 +202,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         .map_err(system("start the heartbeat thread"))?;
     let card = vitals::card_statistics(&config.data_dir, config.boot_report.is_some());
     helpers.spawn(vitals::keep(card, Arc::clone(&progress)));
+    helpers.spawn(memory::keep());
     helpers.spawn(readiness::keep(
         config.run_dir.join(readiness::FILE),
         boot_id,

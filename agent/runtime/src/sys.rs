@@ -3,6 +3,7 @@
 pub(crate) mod descriptors;
 pub(crate) mod fork;
 pub(crate) mod fresh_program;
+pub mod heap;
 pub(crate) mod inherited;
 pub mod loop_device;
 pub mod partition_device;
