@@ -8,6 +8,7 @@
 //! The namespace of a cluster-scoped resource is the empty string.
 
 mod addresses;
+mod allocation;
 mod bind;
 mod commit;
 mod create;
@@ -88,7 +89,7 @@ pub(crate) struct DeleteOptions {
 }
 
 impl Objects {
-    /// Serves the objects in `store`; reads all Services to learn which addresses are taken.
+    /// Serves the objects in `store`, after putting right what is noted of addresses and ranges.
     ///
     /// # Errors
     ///
@@ -100,11 +101,7 @@ impl Objects {
     ) -> Result<Self, Status> {
         let addresses = Arc::new(Addresses::new(service_range, node_port_range));
         let objects = Self { store, addresses };
-        let services =
-            objects.list(Self::resource("", "services"), "", &ListOptions::default()).await?;
-        for service in &services.items {
-            objects.addresses.adopt(service);
-        }
+        objects.repair_allocations().await?;
         Ok(objects)
     }
 
@@ -162,7 +159,11 @@ impl Objects {
         object: Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
-        self.create_object(resource, namespace, object, options).await
+        let (objects, namespace, options) = (self.clone(), namespace.to_owned(), options.clone());
+        to_the_end(
+            async move { objects.create_object(resource, &namespace, object, &options).await },
+        )
+        .await
     }
 
     /// Replaces an object, or its status. A `metadata.resourceVersion` in it must be the current.
@@ -178,7 +179,11 @@ impl Objects {
         object: Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
-        self.update_object(resource, namespace, part, object, options).await
+        let (objects, namespace, options) = (self.clone(), namespace.to_owned(), options.clone());
+        to_the_end(async move {
+            objects.update_object(resource, &namespace, part, object, &options).await
+        })
+        .await
     }
 
     /// Reads an object, changes it with `change` and writes it back, again after a conflict.
@@ -214,7 +219,12 @@ impl Objects {
         patch: &PatchRequest,
         options: &WriteOptions,
     ) -> Result<Patched, Status> {
-        self.patch_object(resource, namespace, name, part, patch, options).await
+        let (objects, patch, options) = (self.clone(), patch.clone(), options.clone());
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        to_the_end(async move {
+            objects.patch_object(resource, &namespace, &name, part, &patch, &options).await
+        })
+        .await
     }
 
     /// Deletes an object, or marks it as being deleted: returns the last state, and whether it
@@ -230,7 +240,12 @@ impl Objects {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<(Value, bool), Status> {
-        self.delete_object(resource, namespace, name, options).await
+        let (objects, options) = (self.clone(), options.clone());
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        to_the_end(
+            async move { objects.delete_object(resource, &namespace, &name, &options).await },
+        )
+        .await
     }
 
     /// Removes a pod whose node says that nothing of it is left.
@@ -282,5 +297,17 @@ impl Objects {
     /// Newest revision of the store.
     pub(crate) fn revision(&self) -> Revision {
         self.store.revision()
+    }
+}
+
+/// Runs a write to its end, even if whoever asked for it goes away: an HTTP request is dropped with
+/// its connection, and half of a write is worse than one that nobody hears of.
+async fn to_the_end<T: Send + 'static>(
+    write: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::spawn(write).await {
+        Ok(result) => result,
+        // It was a panic, which is in the log; or the process ends.
+        Err(_) => Err(Status::internal("the write did not end")),
     }
 }

@@ -4,8 +4,9 @@ use bramble_api::{Resource, Status};
 use bramble_store::{Class, Compare, KeyValue, Op, Revision, Txn, TxnReply};
 use serde_json::Value;
 
+use super::allocation::{self, Exchange};
 use super::key::{decode, encode, store_status};
-use super::{Objects, WriteOptions, meta};
+use super::{Objects, WriteOptions, addresses, meta};
 
 /// Times that a write without a resource version is tried against concurrent writers.
 pub(super) const ATTEMPTS_MAX: usize = 16;
@@ -59,32 +60,36 @@ impl Objects {
     pub(super) async fn insert(
         &self,
         resource: &'static Resource,
-        mut object: Value,
+        object: Value,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let key = resource.key(meta::text(&object, "namespace"), meta::text(&object, "name"));
-        let claim = match self.addresses.claim(resource, None, &mut object) {
-            Ok(claim) => claim,
-            Err(status) => {
+        for _ in 0..ATTEMPTS_MAX {
+            let mut object = object.clone();
+            if let Err(status) = self.deal(resource, None, &mut object).await {
                 // An address that its namesake has is no news: that it exists already is.
                 let present = self.store.get(&key).await.map_err(store_status)?;
                 return if present.is_some() { Ok(Outcome::Conflict) } else { Err(status) };
             }
-        };
-        if options.dry_run {
-            let present = self.store.get(&key).await.map_err(store_status)?;
-            return Ok(if present.is_some() { Outcome::Conflict } else { Outcome::Stored(object) });
-        }
-        let class = options.class.unwrap_or_else(|| class(resource, None, &object));
-        let value = encode(&object)?.into();
-        let put = Op::Put { key: key.clone(), value, class };
-        match self.transact(key, 0, put).await? {
-            Some(revision) => {
-                claim.keep();
-                Ok(Outcome::Stored(with_revision(object, revision)))
+            if options.dry_run {
+                let present = self.store.get(&key).await.map_err(store_status)?;
+                let free = present.is_none();
+                return Ok(if free { Outcome::Stored(object) } else { Outcome::Conflict });
             }
-            None => Ok(Outcome::Conflict),
+            let class = options.class.unwrap_or_else(|| class(resource, None, &object));
+            let put = Op::Put { key: key.clone(), value: encode(&object)?.into(), class };
+            let exchange = allocation::exchange(resource, None, Some(&object));
+            match self.transact(&key, 0, put, exchange).await? {
+                Transacted::Done(revision) => {
+                    return Ok(Outcome::Stored(with_revision(object, revision)));
+                }
+                Transacted::Changed => return Ok(Outcome::Conflict),
+                // What was dealt is gone by now; what was asked for is then refused.
+                Transacted::Taken(_) if self.deals(resource) => {}
+                Transacted::Taken(taken) => return Err(taken_status(resource, &object, &taken)),
+            }
         }
+        Err(Status::conflict_modified(resource, meta::text(&object, "name")))
     }
 
     /// Stores the next state of an object, or removes it when that was all it waited for.
@@ -92,31 +97,36 @@ impl Objects {
         &self,
         resource: &'static Resource,
         old: &Loaded,
-        mut new: Value,
+        new: Value,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let grace_over = meta::number(&new, "deletionGracePeriodSeconds").unwrap_or(0) == 0;
         if meta::deleting(&new) && grace_over && !meta::held(&new) {
             return self.remove(resource, old, new, options.dry_run).await;
         }
-        let claim = self.addresses.claim(resource, Some(&old.object), &mut new)?;
-        if !meta::differ(&old.object, &new) {
-            return Ok(Outcome::Stored(old.object.clone()));
-        }
-        if options.dry_run {
-            return Ok(Outcome::Stored(new));
-        }
         let key = resource.key(meta::text(&new, "namespace"), meta::text(&new, "name"));
-        let class = options.class.unwrap_or_else(|| class(resource, Some(&old.object), &new));
-        let value = encode(&new)?.into();
-        let put = Op::Put { key: key.clone(), value, class };
-        match self.transact(key, old.revision, put).await? {
-            Some(revision) => {
-                claim.keep();
-                Ok(Outcome::Stored(with_revision(new, revision)))
+        for _ in 0..ATTEMPTS_MAX {
+            let mut new = new.clone();
+            self.deal(resource, Some(&old.object), &mut new).await?;
+            if !meta::differ(&old.object, &new) {
+                return Ok(Outcome::Stored(old.object.clone()));
             }
-            None => Ok(Outcome::Conflict),
+            if options.dry_run {
+                return Ok(Outcome::Stored(new));
+            }
+            let class = options.class.unwrap_or_else(|| class(resource, Some(&old.object), &new));
+            let put = Op::Put { key: key.clone(), value: encode(&new)?.into(), class };
+            let exchange = allocation::exchange(resource, Some(&old.object), Some(&new));
+            match self.transact(&key, old.revision, put, exchange).await? {
+                Transacted::Done(revision) => {
+                    return Ok(Outcome::Stored(with_revision(new, revision)));
+                }
+                Transacted::Changed => return Ok(Outcome::Conflict),
+                Transacted::Taken(_) if self.deals(resource) => {}
+                Transacted::Taken(taken) => return Err(taken_status(resource, &new, &taken)),
+            }
         }
+        Err(Status::conflict_modified(resource, meta::text(&new, "name")))
     }
 
     /// Removes an object; `last` is its last state.
@@ -132,27 +142,66 @@ impl Objects {
         }
         let key = resource.key(meta::text(&last, "namespace"), meta::text(&last, "name"));
         let delete = Op::Delete { key: key.clone() };
-        match self.transact(key, old.revision, delete).await? {
-            Some(revision) => {
-                self.addresses.release(resource, &old.object);
-                Ok(Outcome::Removed(with_revision(last, revision)))
-            }
-            None => Ok(Outcome::Conflict),
+        let exchange = allocation::exchange(resource, Some(&old.object), None);
+        match self.transact(&key, old.revision, delete, exchange).await? {
+            Transacted::Done(revision) => Ok(Outcome::Removed(with_revision(last, revision))),
+            Transacted::Changed | Transacted::Taken(_) => Ok(Outcome::Conflict),
         }
+    }
+
+    /// Deals what the object needs, given what is taken now.
+    async fn deal(
+        &self,
+        resource: &'static Resource,
+        old: Option<&Value>,
+        new: &mut Value,
+    ) -> Result<(), Status> {
+        if !self.deals(resource) {
+            return Ok(());
+        }
+        let entries = self.allocated().await?;
+        let mut taken = entries.iter().map(|entry| entry.key.to_string()).collect();
+        self.addresses.deal(&mut taken, resource, old, new)
+    }
+
+    /// Whether objects of this resource are dealt what they hold, and so can be dealt anew.
+    fn deals(&self, resource: &Resource) -> bool {
+        addresses::is_service(resource)
     }
 
     async fn transact(
         &self,
-        key: String,
+        key: &str,
         mod_revision: Revision,
         op: Op,
-    ) -> Result<Option<Revision>, Status> {
-        let txn = Txn { compares: vec![Compare { key, mod_revision }], ops: vec![op] };
-        match self.store.txn(txn).await.map_err(store_status)? {
-            TxnReply::Committed { revision } => Ok(Some(revision)),
-            TxnReply::Conflict { .. } => Ok(None),
-        }
+        mut exchange: Exchange,
+    ) -> Result<Transacted, Status> {
+        // First, so that it is what a conflict speaks of.
+        exchange.compares.insert(0, Compare { key: key.to_owned(), mod_revision });
+        exchange.ops.insert(0, op);
+        let txn = Txn { compares: exchange.compares, ops: exchange.ops };
+        Ok(match self.store.txn(txn).await.map_err(store_status)? {
+            TxnReply::Committed { revision } => Transacted::Done(revision),
+            TxnReply::Conflict { key, .. } if allocation::is_allocation(&key) => {
+                Transacted::Taken(key)
+            }
+            TxnReply::Conflict { .. } => Transacted::Changed,
+        })
     }
+}
+
+/// What became of a transaction.
+enum Transacted {
+    /// It was committed at this revision.
+    Done(Revision),
+    /// The object is not as it was read.
+    Changed,
+    /// Another object has what this one was to have; the key of that.
+    Taken(String),
+}
+
+fn taken_status(resource: &Resource, object: &Value, key: &str) -> Status {
+    allocation::taken(resource, meta::text(object, "name"), key)
 }
 
 fn with_revision(mut object: Value, revision: Revision) -> Value {

@@ -28,6 +28,10 @@ macro_rules! run_all {
             watch_of_the_future_is_refused
             slow_watcher_is_told_and_delays_nobody
             quiet_watcher_survives_the_noise_of_others
+            quiet_resource_keeps_its_past_beside_a_busy_one
+            watch_of_everything_shows_all_resources_in_order
+            range_over_resources_is_in_the_order_of_keys
+            wait_for_a_revision_ends_when_it_is_visible
             parallel_writers_get_one_order
             counter_of_parallel_writers_adds_up
         );
@@ -47,7 +51,9 @@ pub(crate) use run_all;
 
 /// Small, so that cases can outrun it.
 pub(crate) const LIMITS: crate::HistoryLimits =
-    crate::HistoryLimits { events_max: 100, bytes_max: 1 << 20 };
+    crate::HistoryLimits { bytes_max: 20_000, age_max: Duration::from_secs(300) };
+/// Changes that surely outrun it.
+const NOISE: usize = 300;
 
 type Shared = Arc<dyn Store>;
 
@@ -245,7 +251,7 @@ pub(crate) async fn slow_watcher_is_told_and_delays_nobody(store: Shared) {
     let start = store.revision();
     let mut slow = store.watch("/a", start).await.unwrap();
     let mut quick = store.watch("/a", start).await.unwrap();
-    for n in 0..3 * LIMITS.events_max {
+    for n in 0..NOISE {
         commit(&*store, put("/a", &n.to_string(), Class::Volatile)).await;
         assert_eq!(
             &*next(&mut *quick).await[0].current.as_ref().unwrap().value,
@@ -258,11 +264,75 @@ pub(crate) async fn slow_watcher_is_told_and_delays_nobody(store: Shared) {
 
 pub(crate) async fn quiet_watcher_survives_the_noise_of_others(store: Shared) {
     let mut quiet = store.watch("/quiet", store.revision()).await.unwrap();
-    for n in 0..3 * LIMITS.events_max {
+    for n in 0..NOISE {
         commit(&*store, put("/noise", &n.to_string(), Class::Volatile)).await;
     }
     let revision = commit(&*store, put("/quiet", "1", Class::Intent)).await;
     assert_eq!(next(&mut *quiet).await[0].revision, revision);
+}
+
+pub(crate) async fn quiet_resource_keeps_its_past_beside_a_busy_one(store: Shared) {
+    let start = commit(&*store, put("/core/nodes/_/a", "1", Class::Intent)).await;
+    let first = commit(&*store, put("/core/nodes/_/a", "2", Class::Intent)).await;
+    for n in 0..NOISE {
+        commit(&*store, put("/core/pods/default/a", &n.to_string(), Class::Volatile)).await;
+    }
+    let pods = store.watch("/core/pods/default/", start).await.err();
+    assert!(matches!(pods, Some(StoreError::Compacted { .. })), "{pods:?}");
+    // Who comes back to the nodes gets what it missed.
+    let mut nodes = store.watch("/core/nodes/", start).await.unwrap();
+    assert_eq!(next(&mut *nodes).await[0].revision, first);
+    let request =
+        RangeRequest { prefix: "/core/nodes/".into(), revision: start, ..RangeRequest::default() };
+    assert_eq!(&*store.range(request).await.unwrap().entries[0].value, b"1");
+}
+
+pub(crate) async fn watch_of_everything_shows_all_resources_in_order(store: Shared) {
+    let start = store.revision();
+    let mut watch = store.watch("/", start).await.unwrap();
+    let mut both = put("/core/pods/default/a", "1", Class::Intent);
+    both.ops.extend(put("/apps/deployments/default/a", "1", Class::Intent).ops);
+    commit(&*store, both).await;
+    commit(&*store, put("/core/nodes/_/a", "1", Class::Volatile)).await;
+    commit(&*store, delete("/core/pods/default/a")).await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let batch = next(&mut *watch).await;
+        seen.push((batch[0].revision - start, batch.len()));
+    }
+    assert_eq!(seen, [(1, 2), (2, 1), (3, 1)]);
+}
+
+pub(crate) async fn range_over_resources_is_in_the_order_of_keys(store: Shared) {
+    let wanted = ["/a", "/a/b", "/a/b/c", "/a/b/c/d", "/a/c", "/b/a/a"];
+    for key in wanted.iter().rev() {
+        commit(&*store, put(key, "1", Class::Intent)).await;
+    }
+    let then = store.revision();
+    commit(&*store, delete("/a/b/c")).await;
+    assert_eq!(keys(&*store, "/", then).await, wanted);
+    assert_eq!(keys(&*store, "/a/", 0).await, ["/a/b", "/a/b/c/d", "/a/c"]);
+    assert_eq!(keys(&*store, "/a/b", then).await, ["/a/b", "/a/b/c", "/a/b/c/d"]);
+    let mut request = RangeRequest { prefix: "/".into(), limit: 4, ..RangeRequest::default() };
+    let page = store.range(request.clone()).await.unwrap();
+    assert_eq!((page.entries.len(), page.remaining), (4, 1));
+    request.start_after = page.entries.last().map(|entry| entry.key.to_string());
+    assert_eq!(&*store.range(request).await.unwrap().entries[0].key, "/b/a/a");
+}
+
+pub(crate) async fn wait_for_a_revision_ends_when_it_is_visible(store: Shared) {
+    let newest = commit(&*store, put("/a", "1", Class::Intent)).await;
+    store.wait_for(newest).await.unwrap();
+    let waiting = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            store.wait_for(newest + 2).await.unwrap();
+            value(&*store, "/a").await
+        })
+    };
+    commit(&*store, put("/a", "2", Class::Intent)).await;
+    commit(&*store, put("/a", "3", Class::Intent)).await;
+    assert_eq!(waiting.await.unwrap().as_deref(), Some("3"));
 }
 
 pub(crate) async fn parallel_writers_get_one_order(store: Shared) {

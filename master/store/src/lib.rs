@@ -207,6 +207,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, StoreError>;
     /// Forgets history up to and including `revision`.
     async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
+    /// Waits until a revision is visible: a read that must not be older than what another copy of
+    /// the store has shown.
+    async fn wait_for(&self, revision: Revision) -> Result<(), StoreError>;
     /// Waits until the store has stopped, and says why. One that is in use stops only because its
     /// disk failed; whoever runs it then has to end, since what the disk holds is unknown.
     async fn wait_until_stopped(&self) -> StoreError;

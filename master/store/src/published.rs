@@ -2,16 +2,19 @@
 //!
 //! A watcher has no queue: it has a position in the shared ring, and is woken when a change that
 //! it wants is published. So a slow one costs nothing and holds up nobody; when the ring has moved
-//! past its position it is told so. Knows nothing of disks.
+//! past its position it is told so. Watchers are found by the folders of the keys that changed, so
+//! that a change of one namespace's pods costs nothing for those who watch something else. Knows
+//! nothing of disks: this is the cache of every back end, which shows here what it has committed.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{fmt, iter};
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
+use crate::clock;
 use crate::history::History;
 use crate::{KeyValue, RangeReply, RangeRequest, Revision, StoreError, Watch, WatchEvent};
 
@@ -25,6 +28,8 @@ pub(crate) struct Published {
     watchers: Mutex<Watchers>,
     /// Becomes true together with `state.stopped`.
     ended: watch::Sender<bool>,
+    /// Newest revision, for those who wait for one.
+    newest: watch::Sender<Revision>,
 }
 
 #[derive(Debug)]
@@ -36,7 +41,47 @@ struct State {
 #[derive(Debug, Default)]
 struct Watchers {
     next_id: u64,
-    by_id: BTreeMap<u64, Arc<Watcher>>,
+    /// By the folder of their prefix, everything up to its last slash, and by number.
+    by_folder: BTreeMap<Box<str>, BTreeMap<u64, Arc<Watcher>>>,
+}
+
+impl Watchers {
+    /// Those that may want a key: of each folder above it.
+    fn near<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Arc<Watcher>> {
+        let folders = key.match_indices('/').filter_map(|(at, _)| key.get(..=at));
+        iter::once("")
+            .chain(folders)
+            .filter_map(|folder| self.by_folder.get(folder))
+            .flat_map(BTreeMap::values)
+            .filter(|watcher| key.starts_with(&*watcher.prefix))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Watcher>> {
+        self.by_folder.values().flat_map(BTreeMap::values)
+    }
+
+    fn add(&mut self, watcher: Arc<Watcher>) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let folder = folder(&watcher.prefix);
+        self.by_folder.entry(folder.into()).or_default().insert(id, watcher);
+        id
+    }
+
+    fn remove(&mut self, prefix: &str, id: u64) {
+        let folder = folder(prefix);
+        if let Some(watchers) = self.by_folder.get_mut(folder) {
+            watchers.remove(&id);
+            if watchers.is_empty() {
+                self.by_folder.remove(folder);
+            }
+        }
+    }
+}
+
+/// Everything up to the last slash.
+fn folder(prefix: &str) -> &str {
+    prefix.rfind('/').and_then(|at| prefix.get(..=at)).unwrap_or("")
 }
 
 #[derive(Debug)]
@@ -48,18 +93,11 @@ struct Watcher {
     wake: Notify,
 }
 
-impl Watcher {
-    fn wants(&self, batch: &[WatchEvent]) -> bool {
-        batch.iter().any(|event| event.key.starts_with(&*self.prefix))
-    }
-}
-
 impl fmt::Debug for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.read();
         f.debug_struct("Published")
             .field("revision", &state.history.revision())
-            .field("compacted", &state.history.compacted())
             .field("stopped", &state.stopped)
             .finish_non_exhaustive()
     }
@@ -69,6 +107,7 @@ impl Published {
     /// Shares a history.
     pub(crate) fn new(history: History) -> Self {
         Self {
+            newest: watch::Sender::new(history.revision()),
             state: RwLock::new(State { history, stopped: None }),
             watchers: Mutex::new(Watchers::default()),
             ended: watch::Sender::new(false),
@@ -145,18 +184,27 @@ impl Published {
         if batches.is_empty() {
             return;
         }
-        let watchers = self.watchers();
+        let (watchers, now) = (self.watchers(), clock::now());
         for batch in batches {
-            state.history.apply(Arc::clone(&batch));
+            state.history.apply(&batch, now);
             let revision = state.history.revision();
-            for watcher in watchers.by_id.values() {
-                if watcher.pending.load(Ordering::Relaxed) == NOTHING_PENDING
-                    && watcher.wants(&batch)
-                {
+            for watcher in batch.iter().flat_map(|event| watchers.near(&event.key)) {
+                if watcher.pending.load(Ordering::Relaxed) == NOTHING_PENDING {
                     watcher.pending.store(revision, Ordering::Relaxed);
                     watcher.wake.notify_one();
                 }
             }
+        }
+        self.newest.send_replace(state.history.revision());
+    }
+
+    /// Waits until a revision is visible.
+    pub(crate) async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
+        let mut newest = self.newest.subscribe();
+        tokio::select! {
+            // Our own sender outlives this call.
+            _ = newest.wait_for(|newest| *newest >= revision) => Ok(()),
+            error = self.wait_until_stopped() => Err(error),
         }
     }
 
@@ -164,7 +212,7 @@ impl Published {
     pub(crate) fn stop(&self, reason: String) {
         let mut state = self.write();
         state.stopped.get_or_insert(reason);
-        for watcher in self.watchers().by_id.values() {
+        for watcher in self.watchers().all() {
             watcher.wake.notify_one();
         }
         self.ended.send_replace(true);
@@ -185,7 +233,7 @@ impl Published {
     ) -> Result<HistoryWatch, StoreError> {
         let state = self.read();
         state.running()?;
-        state.history.check(after)?;
+        state.history.check(prefix, after)?;
         let watcher = Watcher {
             prefix: prefix.into(),
             pending: AtomicU64::new(NOTHING_PENDING),
@@ -194,16 +242,13 @@ impl Published {
         let pending = state.next_wanted(&watcher, after);
         watcher.pending.store(pending, Ordering::Relaxed);
         let watcher = Arc::new(watcher);
-        let mut watchers = self.watchers();
-        let id = watchers.next_id;
-        watchers.next_id += 1;
-        watchers.by_id.insert(id, Arc::clone(&watcher));
+        let id = self.watchers().add(Arc::clone(&watcher));
         Ok(HistoryWatch { published: Arc::clone(self), id, watcher })
     }
 
     #[cfg(test)]
     pub(crate) fn watcher_count(&self) -> usize {
-        self.watchers().by_id.len()
+        self.watchers().all().count()
     }
 }
 
@@ -216,8 +261,7 @@ impl State {
     }
 
     fn next_wanted(&self, watcher: &Watcher, after: Revision) -> Revision {
-        let mut later = self.history.batches_after(after);
-        later.find(|(_, batch)| watcher.wants(batch)).map_or(NOTHING_PENDING, |(at, _)| at)
+        self.history.next_after(&watcher.prefix, after).map_or(NOTHING_PENDING, |(at, _)| at)
     }
 }
 
@@ -237,14 +281,13 @@ impl HistoryWatch {
         if pending == NOTHING_PENDING {
             return Ok(None);
         }
-        let oldest = state.history.compacted();
+        let oldest = state.history.compacted(&self.watcher.prefix);
         if pending <= oldest {
             // The position stays, so that every later call says the same.
             return Err(StoreError::Compacted { requested: pending - 1, oldest });
         }
-        let Some((_, batch)) = state.history.batches_after(pending - 1).next() else {
-            return Ok(None);
-        };
+        let next = state.history.next_after(&self.watcher.prefix, pending - 1);
+        let Some((_, batch)) = next else { return Ok(None) };
         let batch = filtered(batch, &self.watcher.prefix);
         let next = state.next_wanted(&self.watcher, pending);
         self.watcher.pending.store(next, Ordering::Relaxed);
@@ -274,6 +317,6 @@ impl Watch for HistoryWatch {
 
 impl Drop for HistoryWatch {
     fn drop(&mut self) {
-        self.published.watchers().by_id.remove(&self.id);
+        self.published.watchers().remove(&self.watcher.prefix, self.id);
     }
 }

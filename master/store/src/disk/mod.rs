@@ -154,6 +154,10 @@ impl Store for LogStore {
         self.published.compact(revision)
     }
 
+    async fn wait_for(&self, revision: Revision) -> Result<(), StoreError> {
+        self.published.wait_for(revision).await
+    }
+
     async fn wait_until_stopped(&self) -> StoreError {
         self.published.wait_until_stopped().await
     }

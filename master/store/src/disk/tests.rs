@@ -168,7 +168,7 @@ fn reports_are_due_after_the_delay_and_owed_only_if_changed() {
             for (event, class) in batch.events.iter().zip(&batch.classes) {
                 unwritten.record(event, *class, now);
             }
-            history.apply(batch.events);
+            history.apply(&batch.events, now);
         }
     };
     change(&mut unwritten, put("/status", "ready", Class::Reported), start);
