@@ -1,8 +1,8 @@
 //! The data partition: made at the first boot, checked at every other, mounted.
 //!
 //! ```text
-//!  entry in the table?  --no-->  make the file system, sync, then write the entry (one sector)
-//!        |yes                                                    |
+//!  entry in the table?  --no-->  probe the card's size, make the file system, sync, then write the
+//!        |yes                          entry (one sector)        |
 //!        v                                                       v
 //!      check  ----------------------------------------------> mount
 //! ```
@@ -17,8 +17,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use bramble_card::layout::{CARD_LEN_MIN, DATA_LABEL, DATA_NUMBER};
+use bramble_card::layout::{CARD_LEN_MIN, DATA_LABEL, DATA_NUMBER, DATA_START};
 use bramble_card::partition_table::{Partition, PartitionTable};
+use bramble_card::real_size::{ProbeSizeError, probe_size};
 use bramble_runtime::partition_device;
 
 use self::check::check;
@@ -37,6 +38,8 @@ pub(crate) fn prepare(card: &CardDisk) -> Result<(), StepError> {
     match plan(&card.table, card.len().unwrap_or(0)) {
         DataPlan::Use => check(&device)?,
         DataPlan::Make(partition) => {
+            let probed = probe(card, partition).map_err(io::Error::other);
+            probed.map_err(StepError::of("trust the card"))?;
             make(card, partition, &device)?;
             say(&format!("data partition made, {} MiB", partition.len >> 20));
         }
@@ -69,6 +72,21 @@ fn plan(table: &PartitionTable, card_len: u64) -> DataPlan {
         Some(partition) if card_len >= CARD_LEN_MIN => DataPlan::Make(partition),
         Some(_) | None => DataPlan::CardTooSmall,
     }
+}
+
+/// Tells a card that claims more memory than it has before anything is made on it: what is written
+/// beyond its end would be found missing some day, as a broken file system.
+fn probe(card: &CardDisk, partition: Partition) -> Result<(), ProbeSizeError> {
+    let mut options = OpenOptions::new();
+    let fails = |source| ProbeSizeError::Fails { at: DATA_START, source };
+    let mut disk = options.read(true).write(true).open(card.device()).map_err(fails)?;
+    // The first boot happens once, and a card's signature is random.
+    let nonce = u64::from(card.table.signature) ^ partition.len;
+    probe_size(&mut disk, partition.start, partition.start + partition.len, nonce, |disk| {
+        disk.sync_all()?;
+        rustix::fs::fadvise(&*disk, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
+    })
 }
 
 fn make(card: &CardDisk, partition: Partition, device: &Path) -> Result<(), StepError> {

@@ -1,7 +1,7 @@
 //! Writes a card and reads it back.
 //!
 //! ```text
-//!  first sector zeroed -> boot partition, slot a -> old beginnings of slot b and data zeroed
+//!  size probed -> first sector zeroed -> boot partition, slot a -> old beginnings of slot b and data zeroed
 //!      -> synced -> first sector written -> synced -> everything read back and compared
 //! ```
 //!
@@ -12,6 +12,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
 use bramble_card::layout::{self, SECTOR_LEN, Slot};
+use bramble_card::real_size::{ProbeSizeError, probe_size};
 
 use crate::image::{Content, Image};
 
@@ -57,6 +58,9 @@ pub trait Medium: Read + Write + Seek {
 /// Why a card was not written. It cannot be used then.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteCardError {
+    /// The card is not what it says.
+    #[error(transparent)]
+    Size(#[from] ProbeSizeError),
     /// The settings did not fit.
     #[error("could not put this card's settings into the image")]
     Settings(#[source] io::Error),
@@ -104,6 +108,14 @@ pub fn write_card(
 ) -> Result<(), WriteCardError> {
     let head = image.head(content).map_err(WriteCardError::Settings)?;
     let blank = medium.blank();
+    if !blank {
+        // What is before is written and compared anyway. A signature is random, so no other card or
+        // run has these marks.
+        probe_size(medium, layout::DATA_START, card_len, content.signature.into(), |medium| {
+            medium.sync()?;
+            medium.forget()
+        })?;
+    }
     let wrote = |at| move |source| WriteCardError::Write { at, source };
     let sector_len = usize::try_from(SECTOR_LEN).unwrap_or(512);
     let (table, _) = head.split_at_checked(sector_len).unwrap_or_default();

@@ -52,13 +52,15 @@ fn content() -> Content {
 struct Memory {
     bytes: Cursor<Vec<u8>>,
     dead_byte: Option<usize>,
+    /// Bytes that it really has, as fake cards do.
+    real_len: Option<u64>,
     syncs: usize,
 }
 
 impl Memory {
     fn full_of(byte: u8) -> Self {
         let bytes = Cursor::new(vec![byte; usize::try_from(CARD_LEN).unwrap()]);
-        Self { bytes, dead_byte: None, syncs: 0 }
+        Self { bytes, dead_byte: None, real_len: None, syncs: 0 }
     }
 
     fn table(&self) -> Option<PartitionTable> {
@@ -74,6 +76,10 @@ impl Read for Memory {
 
 impl Write for Memory {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.real_len.is_some_and(|real| self.bytes.position() >= real) {
+            self.bytes.seek(SeekFrom::Current(i64::try_from(buffer.len()).unwrap()))?;
+            return Ok(buffer.len());
+        }
         let len = self.bytes.write(buffer)?;
         if let Some(dead) = self.dead_byte {
             self.bytes.get_mut()[dead] = 0xa5;
@@ -140,6 +146,24 @@ fn used_card_becomes_a_new_one() {
     assert_eq!(boot(&mut bytes, "cluster/cluster-id"), b"bramble-0001");
     assert_eq!(boot(&mut bytes, "autoboot.txt"), b"0.0.0");
     assert_eq!(open(&mut bytes, Slot::A.start(), layout::SLOT_LEN, "version.txt"), b"0.0.0");
+}
+
+#[test]
+fn fake_card_is_refused_before_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::open(&image(folder.path(), |_| {}), &mut go_on).unwrap();
+    let mut card = Memory::full_of(0x77);
+    card.real_len = Some(CARD_LEN / 2);
+    let mut phases = 0;
+    let error = write_card(&mut card, CARD_LEN, &image, &content(), &mut |_, _, _| {
+        phases += 1;
+        ControlFlow::Continue(())
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(error, WriteCardError::Size(_)), "{error}");
+    assert!(error.to_string().contains("fake"));
+    assert_eq!(phases, 0);
+    assert!(card.bytes.get_ref().iter().all(|&byte| byte == 0x77), "it is as it was");
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub mod boot_report;
 pub mod fat;
 pub mod layout;
 pub mod partition_table;
+pub mod real_size;
 pub mod settings;
 pub mod upgrade;
 pub mod window;
