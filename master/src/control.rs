@@ -11,6 +11,7 @@ mod feed;
 #[cfg(test)]
 mod field_tests;
 mod node_leases;
+mod wake;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -18,17 +19,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bramble_master_core::action::Action;
-use bramble_master_core::controllers::{
-    Outcome, deployment, endpoint_slice, garbage, namespaces, node_lifecycle, node_power,
-    replica_set,
-};
+use bramble_master_core::controllers::{self, World};
 use bramble_master_core::scheduler::Scheduler;
 use bramble_master_core::view::resource::Resource;
 use bramble_master_core::view::timestamp::Timestamp;
 use bramble_shared::ids::NodeId;
 use bramble_shared::lease::LeaseProfile;
 use bramble_store::{Revision, StoreError};
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Instant, Timer};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -44,13 +42,10 @@ use crate::token::Tokens;
 use events::EventRecorder;
 use execute::Executor;
 use feed::Feed;
+use wake::Wake;
 
 /// Pause after a run, so that a burst of changes is decided on together.
 const COALESCE: Duration = Duration::from_millis(2);
-/// Shortest wait for a deadline, lest one in the past makes us spin.
-const WAKE_MIN: Duration = Duration::from_millis(20);
-/// Longest wait for the next run of the controllers, whatever they say.
-const IDLE: Duration = Duration::from_secs(30);
 /// Time between two looks for events that are too old.
 const EXPIRE_EVENTS: Duration = Duration::from_secs(60);
 /// Pause before the store is read again after its watch failed.
@@ -198,21 +193,22 @@ impl ControlLoop {
         // Until then the controllers would not see what they have done.
         let mut controlling = false;
         let mut barrier: Revision = 0;
-        let mut wake_at: Option<Timestamp> = None;
+        let mut wake = Wake::new(Instant::now());
         loop {
             if schedule {
                 schedule = false;
-                self.schedule(feed, &done_in);
+                let wait = self.schedule(feed, &done_in);
+                wake.scheduler_ran(Instant::now(), wait);
             }
             if control && !controlling && feed.revision() >= barrier {
                 control = false;
-                wake_at = self.control(feed, &done_in, &mut controlling);
+                let wait = self.control(feed, &done_in, &mut controlling);
+                wake.controllers_ran(Instant::now(), wait);
             }
             let wait = async {
-                match wake_at.filter(|_| !control) {
-                    Some(at) => Timer::after(until(at)).await,
-                    None if control => pending().await,
-                    None => Timer::after(IDLE).await,
+                match wake.at(!control) {
+                    Some(at) => Timer::at(at).await,
+                    None => pending().await,
                 }
             };
             tokio::select! {
@@ -240,6 +236,7 @@ impl ControlLoop {
                     }
                 }
                 () = self.heartbeats.changed() => {
+                    self.nodes.end_quarantined();
                     schedule = true;
                     control = true;
                 }
@@ -253,15 +250,22 @@ impl ControlLoop {
                         barrier = revision;
                     }
                 },
-                () = wait => control = true,
+                () = wait => {
+                    let due = wake.due(Instant::now());
+                    control |= due.controllers;
+                    schedule |= due.scheduler;
+                }
             }
         }
     }
 
-    fn schedule(&mut self, feed: &Feed, done: &mpsc::UnboundedSender<Done>) {
-        let actions = self.scheduler.reconcile(feed.snapshot(), now());
+    /// Runs the scheduler and has its actions carried out; returns after how long to run again.
+    fn schedule(&mut self, feed: &Feed, done: &mpsc::UnboundedSender<Done>) -> Option<Duration> {
+        let now = now();
+        let actions = self.scheduler.reconcile(feed.snapshot(), now);
+        let wait = self.scheduler.next_deadline().map(|at| until(at, now));
         if actions.is_empty() {
-            return;
+            return wait;
         }
         let (executor, done) = (self.executor.clone(), done.clone());
         tokio::spawn(async move {
@@ -272,28 +276,27 @@ impl ControlLoop {
                 }
             }
         });
+        wait
     }
 
-    /// Runs all controllers and has their actions carried out; returns when to run again.
+    /// Runs all controllers and has their actions carried out; returns after how long to run again.
     fn control(
         &self,
         feed: &Feed,
         done: &mpsc::UnboundedSender<Done>,
         controlling: &mut bool,
-    ) -> Option<Timestamp> {
-        let (snapshot, now) = (feed.snapshot(), now());
-        let contacts = self.heartbeats.contacts();
-        let mut outcome = Outcome::default();
-        // What moves traffic comes first.
-        outcome.merge(endpoint_slice::reconcile(snapshot, &contacts));
-        outcome.merge(node_lifecycle::reconcile(snapshot, &contacts, now));
-        outcome.merge(node_power::reconcile(snapshot, &self.heartbeats.power(), now));
-        outcome.merge(replica_set::reconcile(snapshot, now));
-        outcome.merge(deployment::reconcile(snapshot, now));
-        outcome.merge(namespaces::reconcile(snapshot, now));
-        outcome.merge(garbage::reconcile(snapshot));
+    ) -> Option<Duration> {
+        let now = now();
+        let world = World {
+            snapshot: feed.snapshot(),
+            contacts: &self.heartbeats.contacts(),
+            power: &self.heartbeats.power(),
+            now,
+        };
+        let outcome = controllers::reconcile(&world);
+        let wait = outcome.next_deadline.map(|at| until(at, now));
         if outcome.actions.is_empty() {
-            return outcome.next_deadline;
+            return wait;
         }
         *controlling = true;
         let (executor, done, objects) = (self.executor.clone(), done.clone(), self.objects.clone());
@@ -302,7 +305,7 @@ impl ControlLoop {
             // The loop may have ended.
             let _ = done.send(Done::Controllers(objects.revision()));
         });
-        outcome.next_deadline
+        wait
     }
 
     /// Tells membership which nodes there are.
@@ -321,7 +324,8 @@ impl ControlLoop {
             }
         }
         for (name, id) in &present {
-            self.heartbeats.ensure_node(*id, name);
+            let quarantined = feed.snapshot().node(name).is_some_and(|node| node.quarantined());
+            self.heartbeats.ensure_node(*id, name, quarantined);
         }
         self.numbers = present;
     }
@@ -339,7 +343,6 @@ fn now() -> Timestamp {
     Timestamp(i64::try_from(clock::time_of_day_ms()).unwrap_or(i64::MAX))
 }
 
-fn until(at: Timestamp) -> Duration {
-    let ms = u64::try_from(at.0.saturating_sub(now().0)).unwrap_or(0);
-    Duration::from_millis(ms).clamp(WAKE_MIN, IDLE)
+fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0))
 }

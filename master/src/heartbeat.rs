@@ -10,10 +10,10 @@ mod term;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bramble_master_core::membership::{Arrival, Change, Contacts, Membership};
+use bramble_master_core::membership::{Arrival, Change, Contacts, Hearing, Membership, Verdict};
 use bramble_master_core::vitals::{PowerState, Vitals, VitalsTable};
 use bramble_shared::heartbeat_receiver::{Grant, ReceiverSession};
-use bramble_shared::ids::{NodeId, SessionIndex};
+use bramble_shared::ids::{BootId, NodeId, SessionIndex};
 use bramble_shared::lease::{LeaseProfile, LeaseProfileError};
 use bramble_shared::local_health::LocalHealth;
 use bramble_store::{Store, StoreError};
@@ -134,20 +134,59 @@ impl Heartbeats {
         Some(Reservation { heartbeats: Arc::clone(self), index: Some(index) })
     }
 
-    /// Adds a node, or changes its name. `local` is the master's own board.
-    pub(crate) fn add_node(&self, node: NodeId, name: &str, local: bool) {
-        self.lock().membership.add(node, name, local, Instant::now());
+    /// Adds a node, or changes its name. `local` is the master's own board, `quarantined` what an
+    /// earlier master wrote down.
+    pub(crate) fn add_node(&self, node: NodeId, name: &str, local: bool, quarantined: bool) {
+        self.lock().membership.add(node, name, local, quarantined, Instant::now());
         self.rearm.notify_one();
     }
 
     /// Adds a node that is not known yet; whether it is our own board, its session will tell.
-    pub(crate) fn ensure_node(&self, node: NodeId, name: &str) {
+    pub(crate) fn ensure_node(&self, node: NodeId, name: &str, quarantined: bool) {
         let mut state = self.lock();
         if state.membership.contact(node).is_none() {
-            state.membership.add(node, name, false, Instant::now());
+            state.membership.add(node, name, false, quarantined, Instant::now());
             drop(state);
             self.rearm.notify_one();
         }
+    }
+
+    /// Whether a boot that says hello may speak for a node.
+    pub(crate) fn hear(&self, node: NodeId, boot: BootId) -> Hearing {
+        let (hearing, change) = self.lock().membership.handle_hello(node, boot, Instant::now());
+        self.report(change.as_slice());
+        hearing
+    }
+
+    /// Whether nothing that is said in a node's name may be believed.
+    pub(crate) fn quarantined(&self, node: NodeId) -> bool {
+        self.lock().membership.quarantined(node)
+    }
+
+    /// Forgets a node's keys.
+    pub(crate) fn forget_keys(&self, node: NodeId) {
+        self.lock().table.revoke(node);
+    }
+
+    /// Forgets a node's keys and whom it has heard as it, so that it is not in contact any more.
+    pub(crate) fn cut_off(&self, name: &str) {
+        let mut state = self.lock();
+        let Some(node) = state.membership.find(name) else { return };
+        state.table.revoke(node);
+        let change = state.membership.disown(node, Instant::now());
+        drop(state);
+        self.report(change.as_slice());
+    }
+
+    /// Takes in that an administrator decided about a node with two boards; true if it was one.
+    pub(crate) fn decide(&self, name: &str) -> bool {
+        let mut state = self.lock();
+        let decided = state.membership.find(name).is_some_and(|node| state.membership.decide(node));
+        drop(state);
+        if decided {
+            self.changed.notify_one();
+        }
+        decided
     }
 
     /// Removes a node and its keys.
@@ -179,6 +218,13 @@ impl Heartbeats {
             sequence: heartbeat.sequence,
         };
         let change = membership.handle_heartbeat(node, arrival, now);
+        if membership.quarantined(node) {
+            // Nobody gets a lease or learns whom we hear.
+            table.revoke(node);
+            drop(state);
+            self.report(change.as_slice());
+            return None;
+        }
         // A cloned card's board must not speak for the one that it was cloned from.
         let believed = membership.contact(node).and_then(|it| it.boot()) == Some(arrival.boot);
         let power_changed = believed && vitals.handle_heartbeat(node, &heartbeat, now);
@@ -191,9 +237,7 @@ impl Heartbeats {
         };
         let len = receiver.acknowledge(&heartbeat, &grant, reply);
         drop(state);
-        if let Some(change) = change {
-            self.report(&[change]);
-        }
+        self.report(change.as_slice());
         if power_changed {
             self.changed.notify_one();
         }
@@ -203,7 +247,7 @@ impl Heartbeats {
     async fn run_clock(self: Arc<Self>) {
         loop {
             let now = Instant::now();
-            let deadline = self.lock().membership.poll_deadline(now);
+            let deadline = self.lock().membership.poll_deadline();
             let at = deadline.map_or(now + HEALTH_INTERVAL, |at| at.min(now + HEALTH_INTERVAL));
             tokio::select! {
                 () = Timer::at(at) => self.handle_timeout(at),
@@ -223,21 +267,19 @@ impl Heartbeats {
             state.membership.set_local_health(score);
         }
         let changes = state.membership.handle_timeout(now);
-        // A hold that has ended is a change that no event tells.
-        let ended = state.membership.poll_deadline(wanted).is_some_and(|at| at <= now);
         drop(state);
         if score > before {
             tracing::warn!(lag_ms = lag.as_millis(), score, "the master itself is late");
         }
         self.report(&changes);
-        if ended {
-            self.changed.notify_one();
-        }
     }
 
     fn report(&self, changes: &[Change]) {
-        for change in changes {
-            tracing::info!(node = change.node.0, verdict = ?change.verdict, "contact changed");
+        for Change { node, verdict } in changes {
+            if *verdict == Verdict::Quarantined {
+                tracing::error!(node = node.0, "two boards use one node's certificate");
+            }
+            tracing::info!(node = node.0, ?verdict, "contact changed");
         }
         if !changes.is_empty() {
             self.changed.notify_one();

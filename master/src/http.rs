@@ -10,6 +10,7 @@ mod discovery;
 mod listener;
 mod logs;
 mod metrics;
+mod node_access;
 mod path;
 mod places;
 mod query;
@@ -126,7 +127,8 @@ async fn dispatch(
             Ok(response::text(StatusCode::OK, api.metrics.render(api.objects.revision())))
         }
         Route::Tokens(id) => token_api::handle(api, request, id.as_deref()).await,
-        Route::Vitals => vitals::handle(api, request.method()),
+        Route::Vitals => vitals::handle(api, request.method()).await,
+        Route::NodeAccess(node, access) => node_access::handle(api, &node, access, request).await,
         Route::Upgrade(node) => upgrade::handle(api, &node, request).await,
         Route::Discovery(document) if reading => {
             discovery::handle(api, &document, request.headers())

@@ -3,6 +3,7 @@
 //! Implements [`NodePort`] for the API server. Knows nothing of HTTP, of scheduling, or of who is
 //! alive (see [`crate::heartbeat`]); it sends what [`Desired`] holds and stores what nodes report.
 
+mod access;
 mod active;
 mod data;
 mod desired;
@@ -16,6 +17,7 @@ mod node_status;
 mod pod;
 mod pod_status;
 mod ranges;
+mod refusals;
 mod registration;
 mod reports;
 mod service;
@@ -25,7 +27,7 @@ mod upgrade;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bramble_api::Status;
@@ -33,20 +35,23 @@ use bramble_master_core::vitals::Vitals;
 use bramble_shared::link::{Ipv4Range, LogsRequest, UpgradeReply, UpgradeRequest};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 pub(crate) use desired::Desired;
 
+use crate::clock;
 use crate::control::events::EventRecorder;
 use crate::heartbeat::Heartbeats;
 use crate::node_port::NodePort;
 use crate::objects::Objects;
-use crate::pki::Identity;
+use crate::pki::{Identity, certificate_key_sha256};
 use crate::telemetry::Chain;
 use crate::token::Tokens;
 use active::ActiveLinks;
+use refusals::Refusals;
 use registration::Registration;
 
 /// A node's number.
@@ -91,6 +96,7 @@ pub(crate) struct NodeLink {
     desired: Arc<Desired>,
     registration: Registration,
     active: ActiveLinks,
+    refusals: Mutex<Refusals>,
     facts: ClusterFacts,
 }
 
@@ -115,6 +121,7 @@ impl NodeLink {
             desired: Arc::default(),
             registration,
             active: ActiveLinks::default(),
+            refusals: Mutex::default(),
             facts,
         }
     }
@@ -129,19 +136,18 @@ impl NodeLink {
         self.active.disconnect(node);
     }
 
-    /// Makes room for the board that a card replaces another's with: the old session ends, and the
-    /// next board may have another serial. The old key was forgotten before.
-    async fn forget_board(&self, node: &str) -> Result<(), Status> {
-        self.registration.unpin(node).await?;
-        self.active.disconnect(node);
-        Ok(())
+    fn lock_refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl NodePort for NodeLink {
     async fn join(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
-        join::serve(stream.compat(), peer, self).await;
+        // Whoever shows a certificate here has its key, which may vouch for a new one.
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let voucher = shown.and_then(|shown| certificate_key_sha256(shown).ok());
+        join::serve(stream.compat(), peer, voucher, self).await;
     }
 
     async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, node: String) {
@@ -152,10 +158,27 @@ impl NodePort for NodeLink {
                 tracing::info!(%node, %peer, "connection lost");
                 tracing::debug!(%node, %peer, error = %Chain(&error), "why the connection was lost");
             }
+            Err(error) if error.repeated() => {
+                tracing::debug!(%node, %peer, error = %Chain(&error), "node link refused");
+            }
             Err(error) => {
                 tracing::warn!(%node, %peer, error = %Chain(&error), "node link failed");
             }
         }
+    }
+
+    async fn may_speak(&self, node: &str, certificate: &CertificateDer<'_>) -> bool {
+        let Ok(key) = certificate_key_sha256(certificate) else { return false };
+        let access = self.tokens.access(node, &key, clock::time_of_day_ms()).await;
+        access.is_ok_and(|access| access.speaks)
+    }
+
+    async fn revoke(&self, node: &str) -> Result<(), Status> {
+        self.end_access(node).await
+    }
+
+    async fn permit_replace(&self, node: &str, ttl_s: u64) -> Result<u64, Status> {
+        self.let_replace(node, ttl_s).await
     }
 
     fn vitals(&self) -> BTreeMap<Arc<str>, Vitals> {

@@ -13,6 +13,7 @@ use bramble_master_core::vitals::Vitals;
 use bramble_shared::link::{LogsRequest, UpgradeReply};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -27,6 +28,24 @@ pub(crate) trait NodePort: Send + Sync {
     /// `node` is the name in the client certificate (`CN=system:node:<name>`, `O=system:nodes`),
     /// which was verified against the cluster's CA.
     async fn link(&self, stream: TlsStream<TcpStream>, peer: SocketAddr, node: String);
+
+    /// Whether the holder of a node's certificate may still speak for it.
+    async fn may_speak(&self, node: &str, certificate: &CertificateDer<'_>) -> bool;
+
+    /// Ends the access of a node, durably and at once: its session, its heartbeats, its certificate.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or it cannot be stored.
+    async fn revoke(&self, node: &str) -> Result<(), Status>;
+
+    /// Lets one other board take a node's name within `ttl_s` seconds; returns the end of that, time
+    /// of day in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or it cannot be stored.
+    async fn permit_replace(&self, node: &str, ttl_s: u64) -> Result<u64, Status>;
 
     /// How the boards are that are in contact, by node name.
     fn vitals(&self) -> BTreeMap<Arc<str>, Vitals>;

@@ -9,10 +9,13 @@
 //! the token lives, so that a power cut in between locks no board out.
 //!
 //! Tokens of cards are not kept before they are used; see [`card`]. Which public keys may speak
-//! for a node is kept with them: a card that replaces another takes the earlier keys away.
+//! for a node is kept beside them; see [`node_keys`]. A token makes new nodes: what it does not do
+//! is take the name of a node that another key has.
 
+mod access;
 mod attempts;
 mod card;
+mod node_keys;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -26,8 +29,9 @@ use serde::{Deserialize, Serialize};
 use crate::pki::{Identity, JoinKey, JoinVerifier, SignError};
 use crate::random;
 use attempts::Attempts;
-use card::NodeKeys;
+use node_keys::{Held, NameRefusal, NodeKeys};
 
+pub(crate) use access::{Access, NodeAccess};
 pub(crate) use card::{CardClaim, CardRecord, CardRefusal};
 
 /// What every token begins with; the digit is the version.
@@ -51,13 +55,37 @@ pub(crate) struct Tokens {
     attempts: Mutex<Attempts>,
 }
 
+/// A board that wants to join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joining<'a> {
+    /// The name that it wants.
+    pub(crate) node: &'a str,
+    /// SHA-256 of its public key, hexadecimal.
+    pub(crate) key: &'a str,
+    /// SHA-256 of another public key that it has proved to have, by a certificate of this cluster.
+    pub(crate) voucher: Option<&'a str>,
+    /// A board has this name, whether a key of it is kept or not.
+    pub(crate) taken: bool,
+    /// Time of day in milliseconds.
+    pub(crate) now_ms: u64,
+}
+
 /// How a board was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// It is one more.
     Added,
-    /// Its card takes the place of an earlier one: keys of that may not speak any more.
+    /// It takes the place of an earlier one, whose keys may not speak any more.
     Replaced,
+}
+
+/// What was deleted or revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeletedToken {
+    /// It was of a card.
+    pub(crate) card: bool,
+    /// Nodes that joined with it and keep their access.
+    pub(crate) nodes: Vec<String>,
 }
 
 /// A token as it is kept: without its secret.
@@ -110,6 +138,9 @@ pub(crate) enum RedeemTokenError {
     /// A card's token is right, but not for this.
     #[error(transparent)]
     Card(#[from] CardRefusal),
+    /// The token is right, but the name is another's.
+    #[error(transparent)]
+    Name(#[from] NameRefusal),
     /// The store failed.
     #[error("could not check the token")]
     Record(#[from] TokenError),
@@ -184,24 +215,28 @@ impl Tokens {
         entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect()
     }
 
-    /// Deletes a token, or revokes a card's, which need not have been used.
+    /// Deletes a token, or revokes a card's, which need not have been used. Returns which nodes it
+    /// was used by: they stay.
     ///
     /// # Errors
     ///
     /// When there is none with this id, or the store fails.
-    pub(crate) async fn delete(&self, id: &str) -> Result<(), TokenError> {
+    pub(crate) async fn delete(&self, id: &str) -> Result<DeletedToken, TokenError> {
         if card::is_card_id(id) {
             return self.revoke(id).await;
         }
         let not_found = || TokenError::NotFound { id: id.to_owned() };
-        let (_, revision) = self.find(id).await?.ok_or_else(not_found)?;
+        let (token, revision) = self.find(id).await?.ok_or_else(not_found)?;
         match self.store.txn(removal(key(id), revision)).await? {
-            TxnReply::Committed { .. } => Ok(()),
+            TxnReply::Committed { .. } => {
+                let nodes = self.nodes_of(&token.used_by).await?;
+                Ok(DeletedToken { card: false, nodes })
+            }
             TxnReply::Conflict { .. } => Err(TokenError::Conflict),
         }
     }
 
-    async fn revoke(&self, id: &str) -> Result<(), TokenError> {
+    async fn revoke(&self, id: &str) -> Result<DeletedToken, TokenError> {
         let (record, revision) = self.read::<CardRecord>(CARD_PREFIX, id).await?;
         let unused = || CardRecord {
             id: id.to_owned(),
@@ -211,11 +246,13 @@ impl Tokens {
             revoked: true,
         };
         let record = record.map_or_else(unused, |record| CardRecord { revoked: true, ..record });
-        self.commit(vec![put(CARD_PREFIX, id, &record, revision)?]).await
+        self.commit(vec![put(CARD_PREFIX, id, &record, revision)?]).await?;
+        let nodes = self.nodes_of(std::slice::from_ref(&record.used_by)).await?;
+        Ok(DeletedToken { card: true, nodes })
     }
 
-    /// Lets a board in as `node`, or not: `secret` is `<id>.<rest>`, `key_sha256` the hash of its
-    /// public key, `address` where it comes from. What it is let in by is durable on return.
+    /// Lets a board in, or not: `secret` is `<id>.<rest>`, `address` where it comes from. What it is
+    /// let in by is durable on return.
     ///
     /// # Errors
     ///
@@ -223,11 +260,10 @@ impl Tokens {
     pub(crate) async fn redeem(
         &self,
         secret: &str,
-        node: &str,
-        key_sha256: &[u8; 32],
+        joining: &Joining<'_>,
         address: IpAddr,
-        now_ms: u64,
     ) -> Result<Admission, RedeemTokenError> {
+        let Joining { node, key: board, voucher, taken, now_ms } = *joining;
         let allowed = match self.attempts.lock() {
             Ok(mut attempts) => attempts.allow(address, now_ms),
             Err(poisoned) => poisoned.into_inner().allow(address, now_ms),
@@ -235,9 +271,8 @@ impl Tokens {
         if !allowed {
             return Err(RedeemTokenError::TooMany { address });
         }
-        let board = HEXLOWER.encode(key_sha256);
         if let Some(claim) = CardClaim::verify(secret, &self.join, &self.cluster_id) {
-            return self.redeem_card(&claim, node, &board).await;
+            return self.redeem_card(&claim, joining).await;
         }
         let (id, secret) = secret.split_once('.').ok_or(RedeemTokenError::Refused)?;
         let Some((mut token, revision)) = self.find(id).await? else {
@@ -246,54 +281,39 @@ impl Tokens {
         if !same(&token.secret_sha256, &hash(secret)) || token.expires_ms <= now_ms {
             return Err(RedeemTokenError::Refused);
         }
+        // The name first: a board that may not have it does not use the token up.
+        let (keys, keys_revision) = self.read::<NodeKeys>(KEYS_PREFIX, node).await?;
+        let mut keys = keys.unwrap_or_default();
+        let held = keys.admit(node, board, voucher, taken, now_ms)?;
         let mut writes = Vec::new();
-        if !token.used_by.contains(&board) {
+        if !token.used_by.iter().any(|present| present == board) {
             if token.used_by.len() >= usize::try_from(token.uses).unwrap_or(usize::MAX) {
                 return Err(RedeemTokenError::UsedUp);
             }
-            token.used_by.push(board.clone());
+            token.used_by.push(board.to_owned());
             writes.push(put(STORE_PREFIX, id, &token, revision)?);
         }
-        let (keys, revision) = self.read::<NodeKeys>(KEYS_PREFIX, node).await?;
-        let mut keys = keys.unwrap_or_default();
-        if !keys.contains(&board) {
-            keys.add(&board);
-            writes.push(put(KEYS_PREFIX, node, &keys, revision)?);
+        if held != Held::Before {
+            writes.push(put(KEYS_PREFIX, node, &keys, keys_revision)?);
         }
         self.commit(writes).await?;
-        Ok(Admission::Added)
+        Ok(if held == Held::Replaced { Admission::Replaced } else { Admission::Added })
     }
 
     async fn redeem_card(
         &self,
         claim: &CardClaim,
-        node: &str,
-        board: &str,
+        joining: &Joining<'_>,
     ) -> Result<Admission, RedeemTokenError> {
         let (record, record_revision) = self.read::<CardRecord>(CARD_PREFIX, &claim.id).await?;
-        let (keys, keys_revision) = self.read::<NodeKeys>(KEYS_PREFIX, &claim.node).await?;
-        let changed = card::admit(claim, node, board, record.as_ref(), keys.as_ref())?;
-        if let Some((record, keys)) = changed {
-            let record = put(CARD_PREFIX, &claim.id, &record, record_revision)?;
-            let keys = put(KEYS_PREFIX, node, &keys, keys_revision)?;
-            self.commit(vec![record, keys]).await?;
-        }
-        Ok(if claim.replaces() { Admission::Replaced } else { Admission::Added })
-    }
-
-    /// Tells whether a board with this public key may speak for a node. A node of which no key is
-    /// kept has never joined this master; its certificate alone counts.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails or the record is damaged.
-    pub(crate) async fn may_speak(
-        &self,
-        node: &str,
-        key_sha256: &[u8; 32],
-    ) -> Result<bool, TokenError> {
-        let (keys, _) = self.read::<NodeKeys>(KEYS_PREFIX, node).await?;
-        Ok(keys.is_none_or(|keys| keys.contains(&HEXLOWER.encode(key_sha256))))
+        let (before, keys_revision) = self.read::<NodeKeys>(KEYS_PREFIX, &claim.node).await?;
+        let changed = card::admit(claim, joining, record.as_ref(), before.as_ref())?;
+        let Some((record, keys)) = changed else { return Ok(Admission::Added) };
+        let replaced = keys.new_board;
+        let record = put(CARD_PREFIX, &claim.id, &record, record_revision)?;
+        let keys = put(KEYS_PREFIX, joining.node, &keys, keys_revision)?;
+        self.commit(vec![record, keys]).await?;
+        Ok(if replaced { Admission::Replaced } else { Admission::Added })
     }
 
     /// Reads a record and its revision: 0 if there is none.
@@ -397,7 +417,9 @@ mod tests {
 
     use bramble_store::MemoryStore;
 
-    use super::{Admission, RedeemTokenError, Token, Tokens, card_token};
+    use super::{
+        Access, Admission, DeletedToken, Joining, RedeemTokenError, Token, Tokens, card_token,
+    };
     use crate::pki::{Identity, IdentityError, Origin};
 
     const NOW_MS: u64 = 1_000_000;
@@ -405,6 +427,23 @@ mod tests {
 
     fn identity(folder: &Path) -> Identity {
         Identity::create::<IdentityError>(folder, Origin::New, |_, _| Ok(())).unwrap()
+    }
+
+    /// A board with the key `key` wants to be `node`.
+    async fn redeem(
+        tokens: &Tokens,
+        secret: &str,
+        node: &str,
+        key: u8,
+        now_ms: u64,
+    ) -> Result<Admission, RedeemTokenError> {
+        let key = key_text(key);
+        let joining = Joining { node, key: &key, voucher: None, taken: false, now_ms };
+        tokens.redeem(secret, &joining, HERE).await
+    }
+
+    fn key_text(key: u8) -> String {
+        data_encoding::HEXLOWER.encode(&[key; 32])
     }
 
     async fn token(uses: u32) -> (Tokens, Token, String) {
@@ -419,18 +458,19 @@ mod tests {
     #[tokio::test]
     async fn token_belongs_to_the_first_key_that_uses_it() {
         let (tokens, _, secret) = token(1).await;
-        tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await.unwrap();
-        tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await.unwrap();
-        let other = tokens.redeem(&secret, "pi-1", &[2; 32], HERE, NOW_MS).await;
+        redeem(&tokens, &secret, "pi-1", 1, NOW_MS).await.unwrap();
+        redeem(&tokens, &secret, "pi-1", 1, NOW_MS).await.unwrap();
+        let other = redeem(&tokens, &secret, "pi-2", 2, NOW_MS).await;
         assert!(matches!(other, Err(RedeemTokenError::UsedUp)));
     }
 
     #[tokio::test]
     async fn token_for_two_boards_takes_two_keys() {
         let (tokens, _, secret) = token(2).await;
-        tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await.unwrap();
-        tokens.redeem(&secret, "pi-1", &[2; 32], HERE, NOW_MS).await.unwrap();
-        assert!(tokens.redeem(&secret, "pi-1", &[3; 32], HERE, NOW_MS).await.is_err());
+        redeem(&tokens, &secret, "pi-1", 1, NOW_MS).await.unwrap();
+        redeem(&tokens, &secret, "pi-2", 2, NOW_MS).await.unwrap();
+        let third = redeem(&tokens, &secret, "pi-3", 3, NOW_MS).await;
+        assert!(matches!(third, Err(RedeemTokenError::UsedUp)), "{third:?}");
     }
 
     #[tokio::test]
@@ -438,21 +478,21 @@ mod tests {
         let (tokens, token, secret) = token(1).await;
         let refused = |result| matches!(result, Err(RedeemTokenError::Refused));
         let wrong = format!("{}.aaaaaaaaaaaaaaaaaaaaaaaaaa", token.id);
-        assert!(refused(tokens.redeem(&wrong, "pi-1", &[1; 32], HERE, NOW_MS).await));
-        assert!(refused(tokens.redeem("../x.y", "pi-1", &[1; 32], HERE, NOW_MS).await));
-        assert!(refused(tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS + 60_000).await));
+        assert!(refused(redeem(&tokens, &wrong, "pi-1", 1, NOW_MS).await));
+        assert!(refused(redeem(&tokens, "../x.y", "pi-1", 1, NOW_MS).await));
+        assert!(refused(redeem(&tokens, &secret, "pi-1", 1, NOW_MS + 60_000).await));
         tokens.delete(&token.id).await.unwrap();
-        assert!(refused(tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await));
+        assert!(refused(redeem(&tokens, &secret, "pi-1", 1, NOW_MS).await));
     }
 
     #[tokio::test]
     async fn guessing_is_stopped_after_five_tries() {
         let (tokens, _, secret) = token(1).await;
         for _ in 0..5 {
-            let wrong = tokens.redeem("abc.def", "pi-1", &[1; 32], HERE, NOW_MS).await;
+            let wrong = redeem(&tokens, "abc.def", "pi-1", 1, NOW_MS).await;
             assert!(matches!(wrong, Err(RedeemTokenError::Refused)));
         }
-        let right = tokens.redeem(&secret, "pi-1", &[1; 32], HERE, NOW_MS).await;
+        let right = redeem(&tokens, &secret, "pi-1", 1, NOW_MS).await;
         assert!(matches!(right, Err(RedeemTokenError::TooMany { .. })));
     }
 
@@ -490,13 +530,13 @@ mod tests {
 
         async fn join(&self, secret: &str, node: &str, key: u8) -> Result<Admission, String> {
             self.now_ms.set(self.now_ms.get() + 60_000);
-            let (key, now_ms) = ([key; 32], self.now_ms.get());
-            let joined = self.tokens.redeem(secret, node, &key, HERE, now_ms).await;
+            let joined = redeem(&self.tokens, secret, node, key, self.now_ms.get()).await;
             joined.map_err(|error| error.to_string())
         }
 
         async fn may_speak(&self, node: &str, key: u8) -> bool {
-            self.tokens.may_speak(node, &[key; 32]).await.unwrap()
+            let access = self.tokens.access(node, &[key; 32], self.now_ms.get()).await.unwrap();
+            access.speaks
         }
     }
 
@@ -557,9 +597,65 @@ mod tests {
         assert!(shelf.may_speak("pi-2", 2).await);
         assert!(!shelf.may_speak("pi-2", 1).await);
         refused(shelf.join(&first, "pi-2", 1).await, "replaced by a newer one");
-        // Somebody whom the administrator lets in by hand afterwards is as good.
-        let (_, text) = shelf.tokens.create(600, 1, "", shelf.now_ms.get()).await.unwrap();
-        shelf.join(text.split_once("::").unwrap().1, "pi-2", 3).await.unwrap();
-        assert!(shelf.may_speak("pi-2", 2).await && shelf.may_speak("pi-2", 3).await);
+        assert_eq!(shelf.join(&second, "pi-2", 2).await, Ok(Admission::Added));
+    }
+
+    #[tokio::test]
+    async fn token_does_not_take_a_name_from_its_board_unless_an_administrator_says_so() {
+        let shelf = Shelf::new();
+        let (token, text) = shelf.tokens.create(1_000, 2, "", NOW_MS).await.unwrap();
+        let secret = text.split_once("::").unwrap().1;
+        shelf.join(secret, "pi-2", 1).await.unwrap();
+        refused(shelf.join(secret, "pi-2", 2).await, "`bramble node replace pi-2`");
+        assert!(shelf.may_speak("pi-2", 1).await && !shelf.may_speak("pi-2", 2).await);
+        let used = shelf.tokens.list(NOW_MS).await.unwrap();
+        assert_eq!(used[0].used_by.len(), 1, "who is refused does not use the token up");
+
+        shelf.tokens.permit("pi-2", 600, shelf.now_ms.get()).await.unwrap();
+        assert_eq!(shelf.join(secret, "pi-2", 2).await, Ok(Admission::Replaced));
+        assert!(shelf.may_speak("pi-2", 2).await && !shelf.may_speak("pi-2", 1).await);
+        let (_, text) = shelf.tokens.create(1_000, 1, "", shelf.now_ms.get()).await.unwrap();
+        refused(shelf.join(text.split_once("::").unwrap().1, "pi-2", 3).await, "another key");
+
+        let deleted = shelf.tokens.delete(&token.id).await.unwrap();
+        assert_eq!(deleted, DeletedToken { card: false, nodes: vec!["pi-2".to_owned()] });
+        assert!(shelf.may_speak("pi-2", 2).await, "a node outlives its token");
+    }
+
+    #[tokio::test]
+    async fn revoked_node_is_refused_until_it_may_be_replaced() {
+        let shelf = Shelf::new();
+        let (id, secret) = shelf.card("pi-2", 1);
+        shelf.join(&secret, "pi-2", 1).await.unwrap();
+        let listed = async || shelf.tokens.accesses(shelf.now_ms.get()).await.unwrap();
+        assert_eq!(listed().await, [].into());
+        shelf.tokens.revoke_node("pi-2").await.unwrap();
+        assert!(!shelf.may_speak("pi-2", 1).await);
+        refused(shelf.join(&secret, "pi-2", 1).await, "was revoked");
+        assert_eq!(listed().await["pi-2"], Access::Revoked);
+        shelf.tokens.permit("pi-2", 600, shelf.now_ms.get()).await.unwrap();
+        assert_eq!(listed().await["pi-2"], Access::Replaceable);
+        shelf.join(&secret, "pi-2", 1).await.unwrap();
+        assert!(shelf.may_speak("pi-2", 1).await);
+        assert_eq!(listed().await, [].into());
+        let deleted = shelf.tokens.delete(&id).await.unwrap();
+        assert_eq!(deleted, DeletedToken { card: true, nodes: vec!["pi-2".to_owned()] });
+    }
+
+    #[tokio::test]
+    async fn node_of_another_board_is_settled_once_that_has_come() {
+        let shelf = Shelf::new();
+        let (_, secret) = shelf.card("pi-2", 1);
+        shelf.join(&secret, "pi-2", 1).await.unwrap();
+        let new_board = async || {
+            let now_ms = shelf.now_ms.get();
+            shelf.tokens.access("pi-2", &[2; 32], now_ms).await.unwrap().new_board
+        };
+        assert!(!new_board().await);
+        shelf.tokens.permit("pi-2", 600, shelf.now_ms.get()).await.unwrap();
+        shelf.join(&secret, "pi-2", 2).await.unwrap();
+        assert!(new_board().await);
+        shelf.tokens.settle("pi-2").await.unwrap();
+        assert!(!new_board().await && shelf.may_speak("pi-2", 2).await);
     }
 }

@@ -98,8 +98,10 @@ pub(crate) async fn run(args: &TokenArgs) -> Result<(), TokenCommandError> {
         }
         TokenCommand::Delete { id } => {
             let path = format!("{TOKEN_PATH}/{id}");
-            ask(&config, &identity, Method::DELETE, &path, Vec::new()).await?;
-            writeln!(output, "token {id} deleted")?;
+            let answer = ask(&config, &identity, Method::DELETE, &path, Vec::new()).await?;
+            let answer: Value = serde_json::from_slice(&answer)?;
+            let told = answer.get("message").and_then(Value::as_str);
+            writeln!(output, "{}", told.unwrap_or("token deleted"))?;
         }
     }
     Ok(())

@@ -91,7 +91,9 @@ pub enum ClientCommand {
         after_help = "Examples:
   bramble node list
   bramble node list -o wide
-  bramble node upgrade pi-2 --image bramble-arm64.img.gz"
+  bramble node upgrade pi-2 --image bramble-arm64.img.gz
+  bramble node replace pi-2
+  bramble node revoke pi-2"
     )]
     Node(NodeCommand),
 }
@@ -105,6 +107,22 @@ pub enum NodeCommand {
     #[command(after_help = "Examples:
   bramble node upgrade pi-2 --image bramble-arm64.img.gz")]
     Upgrade(NodeUpgradeArgs),
+    /// Let another board take a node's name: once, and within an hour
+    #[command(after_help = "Examples:
+  bramble node replace pi-2
+  bramble node replace pi-2 --within 10m
+
+The next board that joins as pi-2 takes its place; the keys of the earlier one are worth nothing
+then. It also decides about a node that is quarantined because two boards used its certificate:
+unplug the copy first.")]
+    Replace(NodeReplaceArgs),
+    /// End a node's access to the cluster, at once and until it is replaced
+    #[command(after_help = "Examples:
+  bramble node revoke pi-2
+
+Its link is closed and its certificate refused; its pods are replaced as those of a board without
+power. `bramble node replace` undoes it.")]
+    Revoke(NodeRevokeArgs),
 }
 
 /// Which cluster, as whom, in which namespace.
@@ -516,6 +534,27 @@ pub struct NodeUpgradeArgs {
     /// How long to wait for the node to come back
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// Arguments of `node replace`.
+#[derive(Debug, Args)]
+pub struct NodeReplaceArgs {
+    /// Name of the node
+    pub(crate) node: String,
+    /// How long the other board has to join
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration)]
+    pub(crate) within: Duration,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// Arguments of `node revoke`.
+#[derive(Debug, Args)]
+pub struct NodeRevokeArgs {
+    /// Name of the node
+    pub(crate) node: String,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
 }

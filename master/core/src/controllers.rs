@@ -3,19 +3,66 @@
 //! They act on levels and take no hint, do nothing before the snapshot is synced, do a bounded
 //! amount in one run, and running one on its own result returns nothing. None of them retries.
 
+#[cfg(test)]
+mod deadline_tests;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod garbage;
 #[cfg(test)]
 mod model;
 pub mod namespaces;
+pub mod node_identity;
 pub mod node_lifecycle;
 pub mod node_power;
 pub mod replica_set;
 mod rollout;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::action::Action;
+use crate::membership::Contacts;
+use crate::snapshot::Snapshot;
 use crate::view::timestamp::Timestamp;
+use crate::vitals::PowerState;
+
+/// What controllers look at.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// The objects.
+    pub snapshot: &'a Snapshot,
+    /// Who is in contact.
+    pub contacts: &'a Contacts,
+    /// What is wrong with the power of the boards, by node name.
+    pub power: &'a BTreeMap<Arc<str>, PowerState>,
+    /// The time of day.
+    pub now: Timestamp,
+}
+
+/// Runs all controllers.
+///
+/// Its deadline is the only one that the control loop needs: each controller names the moment from
+/// which on it would decide otherwise although nothing happened, and so does membership.
+#[must_use]
+pub fn reconcile(world: &World<'_>) -> Outcome {
+    let World { snapshot, contacts, power, now } = *world;
+    let mut outcome = Outcome::default();
+    // What moves traffic comes first.
+    outcome.merge(endpoint_slice::reconcile(snapshot, contacts));
+    outcome.merge(node_lifecycle::reconcile(snapshot, contacts, now));
+    outcome.merge(node_identity::reconcile(snapshot, contacts, now));
+    outcome.merge(node_power::reconcile(snapshot, power, now));
+    outcome.merge(replica_set::reconcile(snapshot, now));
+    outcome.merge(deployment::reconcile(snapshot, now));
+    outcome.merge(namespaces::reconcile(snapshot, now));
+    outcome.merge(garbage::reconcile(snapshot));
+    if let Some(changes_in) = contacts.changes_in {
+        let ms = i64::try_from(changes_in.as_millis()).unwrap_or(i64::MAX);
+        // The millisecond that was cut off must have passed, too.
+        outcome.wake_at(Timestamp(now.0.saturating_add(ms).saturating_add(1)));
+    }
+    outcome
+}
 
 /// What one run of a controller wants.
 #[derive(Debug, Default, PartialEq)]

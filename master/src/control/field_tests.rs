@@ -2,6 +2,7 @@
 //!
 //! The board is written out here step by step, so that it can also do what an agent must not.
 
+mod access;
 mod crowd;
 
 use std::collections::BTreeSet;
@@ -47,6 +48,9 @@ use crate::token::{Tokens, card_token};
 use crate::{clock, durable_state};
 
 const BOUND: Duration = Duration::from_secs(60);
+
+/// Certificate and key, DER.
+type Credentials = (Vec<u8>, Vec<u8>);
 
 struct Master {
     _folder: tempfile::TempDir,
@@ -147,7 +151,7 @@ impl Master {
     async fn connect(
         &self,
         alpn: &[u8],
-        certificate: Option<(Vec<u8>, Vec<u8>)>,
+        certificate: Option<Credentials>,
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         self.encrypt(stream, alpn, certificate).await.unwrap()
@@ -158,7 +162,7 @@ impl Master {
         &self,
         stream: TcpStream,
         alpn: &[u8],
-        certificate: Option<(Vec<u8>, Vec<u8>)>,
+        certificate: Option<Credentials>,
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.identity.authority.ca_der().clone()).unwrap();
@@ -181,11 +185,21 @@ impl Master {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
-    async fn join(&self, name: &str, token: &str) -> Result<(Vec<u8>, Vec<u8>), String> {
-        let key = rcgen::KeyPair::generate().unwrap();
+    async fn join(&self, name: &str, token: &str) -> Result<Credentials, String> {
+        self.join_with(name, token, &rcgen::KeyPair::generate().unwrap(), None).await
+    }
+
+    /// Joins with a key, perhaps over a connection with a certificate.
+    async fn join_with(
+        &self,
+        name: &str,
+        token: &str,
+        key: &rcgen::KeyPair,
+        shown: Option<Credentials>,
+    ) -> Result<Credentials, String> {
         let params = rcgen::CertificateParams::default();
-        let csr = params.serialize_request(&key).unwrap().der().to_vec();
-        let mut stream = self.connect(JOIN_ALPN, None).await.compat();
+        let csr = params.serialize_request(key).unwrap().der().to_vec();
+        let mut stream = self.connect(JOIN_ALPN, shown).await.compat();
         let request = JoinRequest { token: token.to_owned(), node_name: name.to_owned(), csr };
         write(&mut stream, &request).await;
         match read::<JoinReply>(&mut stream).await.unwrap() {
@@ -199,12 +213,26 @@ impl Master {
         self.link(name, serial, credentials).await.unwrap()
     }
 
+    /// Reasons of all events of a node.
+    async fn told_of(&self, node: &str) -> BTreeSet<String> {
+        let events = Objects::resource("", "events");
+        let events = self.objects.list(events, "", &ListOptions::default()).await.unwrap().items;
+        let of = |event: &Value| event["involvedObject"]["name"] == node;
+        let reason = |event: Value| event["reason"].as_str().unwrap_or_default().to_owned();
+        events.into_iter().filter(of).map(reason).collect()
+    }
+
     async fn link(
         &self,
         name: &str,
         serial: &str,
-        credentials: (Vec<u8>, Vec<u8>),
+        credentials: Credentials,
     ) -> Result<Board, String> {
+        self.link_as(&hello(name, serial), credentials).await
+    }
+
+    /// Links a board that says whatever it likes of itself.
+    async fn link_as(&self, hello: &Hello, credentials: Credentials) -> Result<Board, String> {
         let stream = self.connect(LINK_ALPN, Some(credentials)).await;
         let tls = stream.get_ref().1;
         let export = |session: u32| {
@@ -215,14 +243,15 @@ impl Master {
         let exported: Vec<[u8; 64]> = (0..16).map(export).collect();
         let connection = Connection::new(stream.compat(), MuxConfig::default(), Mode::Client);
         let (mut control, streams) = multiplex(connection).await;
-        write(&mut control, &hello(name, serial)).await;
+        write(&mut control, hello).await;
         let mut decoder = frame::FrameDecoder::new();
         let accepted = match read_with(&mut control, &mut decoder).await.unwrap() {
             Welcome::Accepted(accepted) => *accepted,
             Welcome::Refused { reason } => return Err(reason),
         };
         let keys = SessionKeys::from_exported(&exported[accepted.session.0 as usize]);
-        let heart = Heart::start(self.address, &accepted, keys);
+        let identity = SenderIdentity { boot_id: hello.boot_id, incarnation: hello.incarnation };
+        let heart = Heart::start(self.address, identity, &accepted, keys);
         Ok(Board { control, decoder, streams, accepted, heart })
     }
 }
@@ -234,12 +263,16 @@ struct Heart {
 }
 
 impl Heart {
-    fn start(master: SocketAddr, accepted: &Accepted, keys: SessionKeys) -> Self {
+    fn start(
+        master: SocketAddr,
+        identity: SenderIdentity,
+        accepted: &Accepted,
+        keys: SessionKeys,
+    ) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.connect((master.ip(), accepted.heartbeat_port)).unwrap();
         socket.set_nonblocking(true).unwrap();
         let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
-        let identity = SenderIdentity { boot_id: BootId([1; 16]), incarnation: Incarnation(1) };
         let mut sender = HeartbeatSender::new(identity, 1);
         let session = SenderSession {
             session: accepted.session,
@@ -463,7 +496,8 @@ async fn a_board_joins_runs_a_pod_and_is_rid_of_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_board_is_unknown_and_comes_back() {
     let master = Master::start().await;
-    let mut board = master.board("pi-1", "s1").await;
+    let credentials = master.join("pi-1", &master.token().await).await.unwrap();
+    let mut board = master.link("pi-1", "s1", credentials.clone()).await.unwrap();
     board.ready().await;
     master.wait("nodes", "", "pi-1", |node| ready(node, "True")).await;
     let mut created = pod("a");
@@ -484,7 +518,7 @@ async fn a_silent_board_is_unknown_and_comes_back() {
     };
     master.wait("nodes", "", "pi-1", tainted).await;
     master.wait("pods", "default", "a", |pod| ready(pod, "False")).await;
-    let mut board = master.board("pi-1", "s1").await;
+    let mut board = master.link("pi-1", "s1", credentials).await.unwrap();
     board.ready().await;
     master.wait("nodes", "", "pi-1", |node| ready(node, "True") && !tainted(node)).await;
     // The agent has nothing new to say of the pod.
@@ -530,7 +564,9 @@ async fn a_newer_session_replaces_the_older_and_another_board_is_refused() {
     let _newer = master.link("pi-1", "s1", credentials.clone()).await.unwrap();
     while older.hear().await.is_some() {}
     let refused = master.link("pi-1", "s2", credentials).await.err().unwrap();
-    assert!(refused.contains("serial `s1`"), "{refused}");
+    assert!(refused.contains("is another board than this one"), "{refused}");
+    assert!(!refused.contains("s1"), "with the serial a copy would be let in: {refused}");
+    assert!(master.told_of("pi-1").await.contains("LinkRefused"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -556,6 +592,7 @@ async fn a_card_that_replaces_another_ends_its_session_and_may_be_on_another_boa
     assert!(refused.contains("replaced by a newer one"), "{refused}");
     let refused = master.join("pi-1", &second).await.unwrap_err();
     assert!(refused.contains("used by another board"), "{refused}");
+    assert!(master.told_of("pi-1").await.contains("JoinRefused"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -681,6 +718,8 @@ async fn terms_grow_and_a_restarted_master_calls_nobody_dead_at_once() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let node = master.get("nodes", "", "pi-1").await;
     assert!(ready(node.as_ref(), "True"), "{node:#?}");
+    // Its identity is a new one, too, so the board has to join again.
+    master.tokens.permit("pi-1", 60, clock::time_of_day_ms()).await.unwrap();
     let board = master.board("pi-1", "s1").await;
     assert!(board.accepted.term > term);
 }

@@ -119,10 +119,7 @@ async fn route(
         .and_then(<[_]>::first)
         .map(User::from_certificate)
         .unwrap_or_default();
-    let client = || match user.name.as_str() {
-        "" => Peer::Anonymous,
-        name => Peer::Client(name.into()),
-    };
+    let revoked = revoked(&stream, &api, &user).await;
     match session.alpn_protocol() {
         Some(JOIN_ALPN) => {
             if place.identify(Peer::Anonymous) {
@@ -132,7 +129,9 @@ async fn route(
         }
         Some(LINK_ALPN) => match user.node() {
             Some(node) => {
-                if place.identify(Peer::Agent(node.into())) {
+                // One that was revoked is told so, but gets no agent's place.
+                let peer_kind = if revoked { Peer::Anonymous } else { Peer::Agent(node.into()) };
+                if place.identify(peer_kind) {
                     let node = node.to_owned();
                     api.nodes.link(stream, peer, node).await;
                 }
@@ -140,10 +139,25 @@ async fn route(
             None => warn!(%peer, user = user.name, "node link without a node's certificate"),
         },
         Some(_) | None => {
-            if place.identify(client()) {
+            // A certificate that was revoked is none.
+            let user = if revoked { User::default() } else { user };
+            let client = match user.name.as_str() {
+                "" => Peer::Anonymous,
+                name => Peer::Client(name.into()),
+            };
+            if place.identify(client) {
                 http(stream, api, user, place, graceful).await;
             }
         }
+    }
+}
+
+/// Whether a node's certificate is of a board that may not speak for it any more.
+async fn revoked(stream: &TlsStream<TcpStream>, api: &Api, user: &User) -> bool {
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    match user.node().zip(shown) {
+        Some((node, shown)) => !api.nodes.may_speak(node, shown).await,
+        None => false,
     }
 }
 

@@ -20,10 +20,21 @@ pub(super) enum Route {
     Vitals,
     /// The system of a node's card.
     Upgrade(String),
+    /// Who may speak for a node.
+    NodeAccess(String, NodeAccess),
     /// Documents about the API itself.
     Discovery(Document),
     /// Objects.
     Resource(ResourcePath),
+}
+
+/// What an administrator says about who may speak for a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeAccess {
+    /// Another board may take its name.
+    Replace,
+    /// Nobody may any more.
+    Revoke,
 }
 
 /// A document about the API itself.
@@ -91,6 +102,12 @@ impl Route {
             ["bramble", "v1", "tokens", id] => Self::Tokens(Some(own(id))),
             ["bramble", "v1", "nodes"] => Self::Vitals,
             ["bramble", "v1", "nodes", node, "upgrade"] => Self::Upgrade(own(node)),
+            ["bramble", "v1", "nodes", node, "replace"] => {
+                Self::NodeAccess(own(node), NodeAccess::Replace)
+            }
+            ["bramble", "v1", "nodes", node, "revoke"] => {
+                Self::NodeAccess(own(node), NodeAccess::Revoke)
+            }
             ["api"] => Self::Discovery(Document::CoreVersions),
             ["apis"] => Self::Discovery(Document::Groups),
             ["api", version] => Self::Discovery(Document::Resources(String::new(), own(version))),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::response::{self, Body};
 use super::{Api, body};
 use crate::clock;
-use crate::token::{CardRecord, TTL_S_MAX, Token, TokenError};
+use crate::token::{CardRecord, DeletedToken, TTL_S_MAX, Token, TokenError};
 
 /// Path of all tokens.
 pub(crate) const PATH: &str = "/bramble/v1/tokens";
@@ -128,11 +128,31 @@ pub(super) async fn handle(
             answer(StatusCode::CREATED, &created)
         }
         (&Method::DELETE, Some(id)) => {
-            api.tokens.delete(id).await.map_err(token_status)?;
-            Ok(response::json(StatusCode::OK, &Status::success()))
+            let deleted = api.tokens.delete(id).await.map_err(token_status)?;
+            let mut answer = Status::success();
+            if let Some(answer) = answer.as_object_mut() {
+                answer.insert("message".to_owned(), Value::from(told(id, &deleted)));
+            }
+            Ok(response::json(StatusCode::OK, &answer))
         }
         _ => Err(Status::not_found_path()),
     }
+}
+
+/// What was done, and what was not.
+fn told(id: &str, deleted: &DeletedToken) -> String {
+    let mut text = if deleted.card {
+        format!("token {id} revoked: no board joins with that card any more")
+    } else {
+        format!("token {id} deleted")
+    };
+    for node in &deleted.nodes {
+        // Tokens let in; what keeps a node in is its key.
+        text.push_str(&format!(
+            "\nnode {node} joined with it and keeps its access; to end that: bramble node revoke {node}"
+        ));
+    }
+    text
 }
 
 fn answer(code: StatusCode, value: &impl Serialize) -> Result<Response<Body>, Status> {
@@ -141,7 +161,7 @@ fn answer(code: StatusCode, value: &impl Serialize) -> Result<Response<Body>, St
     Ok(response::json(code, &value))
 }
 
-fn token_status(error: TokenError) -> Status {
+pub(super) fn token_status(error: TokenError) -> Status {
     match error {
         TokenError::NotFound { .. } => {
             Status { code: 404, message: error.to_string(), ..Status::not_found_path() }
@@ -149,5 +169,19 @@ fn token_status(error: TokenError) -> Status {
         TokenError::Store(source) => crate::objects::store_status(source),
         TokenError::Damaged { .. } => Status::internal(error.to_string()),
         TokenError::Conflict => Status::unavailable(error.to_string(), 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deleting_a_used_token_says_what_it_does_not_do() {
+        let unused = DeletedToken::default();
+        assert_eq!(told("abc", &unused), "token abc deleted");
+        let card = DeletedToken { card: true, nodes: vec!["pi-2".to_owned()] };
+        let text = told("abc", &card);
+        assert!(text.contains("revoked") && text.contains("bramble node revoke pi-2"), "{text}");
     }
 }

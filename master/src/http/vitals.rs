@@ -1,8 +1,9 @@
-//! How the boards are, for `bramble node list`: what heartbeats told last, never stored.
+//! How the boards are, for `bramble node list`: what heartbeats told last, never stored, and what is
+//! out of the ordinary about who may speak for a node.
 //!
 //! Private to bramble; not part of the Kubernetes API. What nobody can tell is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bramble_api::Status;
@@ -12,23 +13,37 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::response::{self, Body};
+use crate::clock;
+use crate::token::Access;
 
 /// Answers `GET /bramble/v1/nodes`.
-pub(super) fn handle(api: &Api, method: &Method) -> Result<Response<Body>, Status> {
+pub(super) async fn handle(api: &Api, method: &Method) -> Result<Response<Body>, Status> {
     if method != Method::GET {
         return Err(Status::not_found_path());
     }
-    Ok(response::json(StatusCode::OK, &list(&api.nodes.vitals())))
+    let accesses = api.tokens.accesses(clock::time_of_day_ms()).await;
+    let accesses = accesses.map_err(super::token_api::token_status)?;
+    Ok(response::json(StatusCode::OK, &list(&api.nodes.vitals(), &accesses)))
 }
 
-fn list(vitals: &BTreeMap<Arc<str>, Vitals>) -> Value {
-    let items: Vec<Value> = vitals.iter().map(|(name, vitals)| item(name, vitals)).collect();
-    json!({"items": items})
+fn list(vitals: &BTreeMap<Arc<str>, Vitals>, accesses: &BTreeMap<String, Access>) -> Value {
+    let names: BTreeSet<&str> =
+        vitals.keys().map(|name| &**name).chain(accesses.keys().map(String::as_str)).collect();
+    let of = |name: &str| {
+        let mut fields = vec![("name", Value::from(name))];
+        fields.extend(vitals.get(name).into_iter().flat_map(item));
+        let access = accesses.get(name).map(|access| match access {
+            Access::Revoked => "revoked",
+            Access::Replaceable => "replaceable",
+        });
+        fields.extend(access.map(|access| ("access", Value::from(access))));
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    };
+    json!({"items": names.into_iter().map(of).collect::<Vec<Value>>()})
 }
 
-fn item(name: &str, vitals: &Vitals) -> Value {
+fn item(vitals: &Vitals) -> Vec<(&'static str, Value)> {
     let mut fields = vec![
-        ("name", Value::from(name)),
         ("heartbeatsSent", Value::from(vitals.loss.sent)),
         ("heartbeatsLost", Value::from(vitals.loss.lost)),
         ("uptimeSeconds", Value::from(vitals.up.as_secs())),
@@ -43,7 +58,7 @@ fn item(name: &str, vitals: &Vitals) -> Value {
         ("cardBytesPerDay", vitals.card_bytes_per_day.map(Value::from)),
     ];
     fields.extend(known.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    fields
 }
 
 fn power(state: PowerState) -> Value {
@@ -76,9 +91,14 @@ mod tests {
             card_bytes_per_day: Some(1_024),
         };
         assert_eq!(
-            list(&[(Arc::from("pc"), silent), (Arc::from("pi-3"), full)].into()),
+            list(
+                &[(Arc::from("pc"), silent), (Arc::from("pi-3"), full)].into(),
+                &[("gone".to_owned(), Access::Revoked), ("pc".to_owned(), Access::Replaceable)]
+                    .into(),
+            ),
             json!({"items": [
-                {"name": "pc", "heartbeatsSent": 1, "heartbeatsLost": 0, "uptimeSeconds": 2},
+                {"name": "gone", "access": "revoked"},
+                {"name": "pc", "heartbeatsSent": 1, "heartbeatsLost": 0, "uptimeSeconds": 2, "access": "replaceable"},
                 {
                     "name": "pi-3",
                     "heartbeatsSent": 600,

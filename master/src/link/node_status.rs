@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 
 use bramble_api::timestamp;
+use bramble_master_core::view::node::IDENTITY_CONFLICT;
 use bramble_shared::link::{BootReport, FenceKind, Hello, NodeConditions};
 use serde_json::{Value, json};
 
@@ -186,6 +187,13 @@ pub(super) fn ready(object: &Value) -> bool {
     let conditions = Field(object).get("status").get("conditions");
     let ready = conditions.items().find(|condition| condition.get("type").text() == "Ready");
     ready.is_some_and(|ready| ready.get("status").text() == "True")
+}
+
+/// Whether it was written down that two boards use the node's certificate.
+pub(super) fn quarantined(object: &Value) -> bool {
+    let conditions = Field(object).get("status").get("conditions");
+    let conflict = conditions.items().find(|it| it.get("type").text() == IDENTITY_CONFLICT);
+    conflict.is_some_and(|conflict| conflict.get("status").text() == "True")
 }
 
 /// Whole cores without a suffix, as people write them.

@@ -1,7 +1,8 @@
 //! Turns a board's hello into a Node object: numbers, ranges, labels, status.
 //!
 //! The board's serial is pinned by the first hello; another one under the same name is a clone or
-//! a replacement, and a person has to say which by deleting the Node object.
+//! a replacement, and a person has to say which. Whoever is refused is not told the serial: with it
+//! a stolen certificate would be as good as the board.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -37,6 +38,19 @@ pub(super) struct Registered {
     pub(super) pod_range: Ipv4Range,
     /// Its address.
     pub(super) address: Ipv4Addr,
+    /// It is another board than the last one of that name.
+    pub(super) other_board: bool,
+}
+
+/// What is written down of a node that has said hello before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Present {
+    /// Its number.
+    pub(super) id: NodeId,
+    /// A board has spoken for it.
+    pub(super) known: bool,
+    /// Two boards were found with its certificate.
+    pub(super) quarantined: bool,
 }
 
 /// Why a board was not registered; the text is for the agent's log.
@@ -44,10 +58,10 @@ pub(super) struct Registered {
 pub(super) enum RegisterError {
     /// Another board has this name.
     #[error(
-        "node `{node}` is the board with serial `{pinned}`, not `{found}`; if this board replaces \
-         it, flash its card with `bramble flash --replace`, or delete the Node object"
+        "node `{node}` is another board than this one; if this board takes its place, say so with \
+         `bramble node replace {node}`, or flash its card with `bramble flash --replace {node}`"
     )]
-    OtherBoard { node: String, pinned: String, found: String },
+    OtherBoard { node: String },
     /// No number or no pod range is left.
     #[error("the cluster has no room for another node: {what} are used up")]
     Full { what: &'static str },
@@ -66,7 +80,24 @@ impl Registration {
         Self { objects, cluster_range, master_address, dealing: Mutex::default() }
     }
 
-    /// Creates or updates the Node object of a board that said hello from `peer`.
+    /// What is written down of a node; none if there is no such node, or it was dealt no number.
+    ///
+    /// # Errors
+    ///
+    /// When the Node object cannot be read.
+    pub(super) async fn present(&self, node: &str) -> Result<Option<Present>, Status> {
+        let object = match self.objects.get(Objects::resource("", "nodes"), "", node).await {
+            Ok(object) => object,
+            Err(status) if status.code == 404 => return Ok(None),
+            Err(status) => return Err(status),
+        };
+        let quarantined = node_status::quarantined(&object);
+        let known = !pinned(&object).is_empty();
+        Ok(node_id(&object).map(|id| Present { id, known, quarantined }))
+    }
+
+    /// Creates or updates the Node object of a board that said hello from `peer`; `any_board` if it
+    /// may be another one than the last.
     ///
     /// # Errors
     ///
@@ -76,6 +107,7 @@ impl Registration {
         node: &str,
         hello: &Hello,
         peer: IpAddr,
+        any_board: bool,
     ) -> Result<Registered, RegisterError> {
         let dealing = self.dealing.lock().await;
         let nodes = Objects::resource("", "nodes");
@@ -84,8 +116,12 @@ impl Registration {
             Err(status) if status.code == 404 => None,
             Err(status) => return Err(status.into()),
         };
-        if let Some(present) = &present {
-            check_serial(node, present, hello)?;
+        let other_board = present.as_ref().is_some_and(|present| {
+            let pinned = pinned(present);
+            !pinned.is_empty() && pinned != hello.serial
+        });
+        if other_board && !any_board {
+            return Err(RegisterError::OtherBoard { node: node.to_owned() });
         }
         let dealt = present.as_ref().and_then(dealt);
         let (id, pod_range) = match dealt {
@@ -125,27 +161,7 @@ impl Registration {
         };
         let options = WriteOptions { class: Some(Class::Reported), ..WriteOptions::default() };
         self.objects.modify(nodes, "", node, Part::Status, &options, &change).await?;
-        Ok(Registered { id, pod_range, address })
-    }
-
-    /// Lets the next board that has this node's certificate be another one than the last.
-    ///
-    /// # Errors
-    ///
-    /// When the Node object cannot be written.
-    pub(super) async fn unpin(&self, node: &str) -> Result<(), Status> {
-        let change = |object: &mut Value| {
-            let annotations = object.pointer_mut("/metadata/annotations");
-            if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
-                annotations.remove(SERIAL_ANNOTATION);
-            }
-            Ok(())
-        };
-        let (nodes, options) = (Objects::resource("", "nodes"), WriteOptions::default());
-        match self.objects.modify(nodes, "", node, Part::Main, &options, &change).await {
-            Err(status) if status.code != 404 => Err(status),
-            Ok(_) | Err(_) => Ok(()),
-        }
+        Ok(Registered { id, pod_range, address, other_board })
     }
 
     async fn deal(&self, nodes: &'static Resource) -> Result<(NodeId, Ipv4Range), RegisterError> {
@@ -159,16 +175,9 @@ impl Registration {
     }
 }
 
-fn check_serial(node: &str, present: &Value, hello: &Hello) -> Result<(), RegisterError> {
-    let pinned = Field(present).get("metadata").get("annotations").get(SERIAL_ANNOTATION).text();
-    if pinned.is_empty() || pinned == hello.serial {
-        return Ok(());
-    }
-    Err(RegisterError::OtherBoard {
-        node: node.to_owned(),
-        pinned: pinned.to_owned(),
-        found: hello.serial.clone(),
-    })
+/// The serial of the board that is this node; empty before its first hello.
+fn pinned(present: &Value) -> &str {
+    Field(present).get("metadata").get("annotations").get(SERIAL_ANNOTATION).text()
 }
 
 /// The number of a Node object, if it was dealt one.
@@ -210,16 +219,6 @@ fn merge(object: &mut Value, over: &Value) {
 mod tests {
     use super::*;
     use crate::link::node_status::tests::hello;
-
-    #[test]
-    fn another_serial_is_refused_and_a_new_node_is_not() {
-        let pinned =
-            |serial: &str| json!({"metadata": {"annotations": {SERIAL_ANNOTATION: serial}}});
-        check_serial("pi-1", &pinned("100000001"), &hello()).unwrap();
-        check_serial("pi-1", &json!({}), &hello()).unwrap();
-        let error = check_serial("pi-1", &pinned("2"), &hello()).unwrap_err();
-        assert!(error.to_string().contains("delete the Node object"), "{error}");
-    }
 
     #[test]
     fn an_address_that_nobody_can_use_is_replaced_by_the_one_that_was_seen() {

@@ -6,6 +6,7 @@
 use std::net::Ipv4Addr;
 
 use bramble_api::Status;
+use bramble_shared::ids::NodeId;
 use bramble_shared::link::{self, BootReport, NodeConditions, PodStatus, ToMaster};
 use bramble_store::Class;
 use serde_json::Value;
@@ -14,6 +15,7 @@ use super::field::Field;
 use super::{node_status, pod_status};
 use crate::clock;
 use crate::control::events::{EventRecorder, Involved, Occurrence};
+use crate::heartbeat::Heartbeats;
 use crate::objects::{Objects, Part, WriteOptions};
 
 /// Name of the reporter in events, as upstream's agents call themselves.
@@ -30,11 +32,19 @@ pub(super) struct Reports<'a> {
     pub(super) node: &'a str,
     /// Its address.
     pub(super) address: Ipv4Addr,
+    /// Who says whether it may be believed.
+    pub(super) heartbeats: &'a Heartbeats,
+    /// Its number.
+    pub(super) id: NodeId,
 }
 
 impl Reports<'_> {
     /// Stores one message. What the node may not say is logged and dropped.
     pub(super) async fn store(&self, message: &ToMaster) {
+        // Two boards speak with this certificate: nobody knows whose words these are.
+        if self.heartbeats.quarantined(self.id) {
+            return;
+        }
         match message {
             ToMaster::Pod(status) => self.store_pod(status).await,
             ToMaster::PodRemoved { namespace, name, uid } => {

@@ -8,6 +8,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use bramble_api::Status;
+use bramble_master_core::membership::Hearing;
 use bramble_shared::heartbeat_receiver::ReceiverSession;
 use bramble_shared::limits::HEARTBEAT_INTERVAL_MS;
 use bramble_shared::link::{
@@ -32,7 +34,7 @@ use crate::clock;
 use crate::heartbeat::Reservation;
 use crate::pki::{SignError, certificate_key_sha256};
 use crate::telemetry::Chain;
-use crate::token::TokenError;
+use crate::token::{NodeAccess, TokenError};
 
 /// Epoch of the heartbeat keys; raised when all keys must be dealt anew.
 const KEY_EPOCH: u16 = 1;
@@ -40,6 +42,10 @@ const KEY_EPOCH: u16 = 1;
 const HELLO: Duration = Duration::from_secs(10);
 /// Time between pings.
 const PING: Duration = Duration::from_secs(5);
+/// Pause between two looks whether an earlier boot of the node has fallen silent.
+const LOOK: Duration = Duration::from_millis(50);
+/// Looks before a board is sent away. 3 s: a node is dead after 0.65 s, and later if we are busy.
+const LOOKS_MAX: u32 = 60;
 /// Silence after which the connection is given up: heartbeats notice a dead node long before.
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -72,9 +78,23 @@ pub(super) enum SessionError {
     Register(#[from] RegisterError),
     /// The board's certificate does not count any more.
     #[error(
-        "this board's certificate for node `{node}` was revoked: a newer card of that name was used"
+        "this board's certificate for node `{node}` was revoked; `bramble node replace {node}` and a \
+         new token let it join again"
     )]
     Revoked { node: String },
+    /// Two boards use the certificate.
+    #[error(
+        "two boards use the certificate of node `{node}`, so neither is believed; unplug the one that \
+         is a copy and run `bramble node replace {node}`, or end the access of both with `bramble \
+         node revoke {node}`"
+    )]
+    Quarantined { node: String },
+    /// Another boot was heard a moment ago.
+    #[error("another boot of node `{node}` is not known to be silent yet; try again")]
+    StillHeard { node: String },
+    /// What is written down of the node could not be read.
+    #[error("could not read the Node object")]
+    Present(#[source] Status),
     /// The key of the board's certificate could not be looked up.
     #[error("could not check the board's certificate")]
     Key(#[from] TokenError),
@@ -87,6 +107,21 @@ pub(super) enum SessionError {
 }
 
 impl SessionError {
+    /// Whether an administrator should hear that somebody has the node's certificate.
+    fn suspicious(&self) -> bool {
+        matches!(
+            self,
+            Self::Revoked { .. }
+                | Self::Quarantined { .. }
+                | Self::Register(RegisterError::OtherBoard { .. })
+        )
+    }
+
+    /// Whether the same refusal comes again and again, and was told already.
+    pub(super) fn repeated(&self) -> bool {
+        self.suspicious() || matches!(self, Self::StillHeard { .. })
+    }
+
     /// Whether the other side went away without a word, as it does when its power fails.
     pub(super) fn lost(&self) -> bool {
         let gone = |error: &io::Error| {
@@ -136,6 +171,9 @@ pub(super) async fn serve(
             Ok(registered) => registered,
             Err(error) => {
                 let reason = Chain(&error).to_string();
+                if error.suspicious() {
+                    link.tell_refusal(node, "LinkRefused", &reason).await;
+                }
                 framed::write(&mut writer, &Welcome::Refused { reason }).await?;
                 // The refusal must leave before the connection does.
                 let _ = timeout(Duration::from_secs(1), reader.read::<ToMaster>()).await;
@@ -143,9 +181,7 @@ pub(super) async fn serve(
             }
         };
         let entry = link.active.enter(node, opener.clone()).await;
-        // Again, now that a revocation would find this session and end it.
-        check_key(link, node, &public_key).await?;
-        let session = Session { link, node, registered, peer };
+        let session = Session { link, node, public_key: &public_key, registered, peer };
         session.run(&hello, keys, reservation, reader, writer, entry).await
     };
     tokio::select! {
@@ -174,11 +210,13 @@ fn public_key(stream: &TlsStream<TcpStream>) -> Result<[u8; 32], SessionError> {
     Ok(certificate_key_sha256(certificates.first().ok_or_else(missing)?)?)
 }
 
-async fn check_key(link: &NodeLink, node: &str, public_key: &[u8; 32]) -> Result<(), SessionError> {
-    if link.tokens.may_speak(node, public_key).await? {
-        return Ok(());
-    }
-    Err(SessionError::Revoked { node: node.to_owned() })
+async fn check_key(
+    link: &NodeLink,
+    node: &str,
+    public_key: &[u8; 32],
+) -> Result<NodeAccess, SessionError> {
+    let access = link.tokens.access(node, public_key, clock::time_of_day_ms()).await?;
+    if access.speaks { Ok(access) } else { Err(SessionError::Revoked { node: node.to_owned() }) }
 }
 
 async fn admit(
@@ -188,17 +226,41 @@ async fn admit(
     node: &str,
     public_key: &[u8; 32],
 ) -> Result<Registered, SessionError> {
-    check_key(link, node, public_key).await?;
+    let access = check_key(link, node, public_key).await?;
     let (min, max) = (hello.version_min, hello.version_max);
     if !(min..=max).contains(&LINK_VERSION) {
         return Err(SessionError::Version { min, max });
     }
-    Ok(link.registration.register(node, hello, peer.ip()).await?)
+    check_boot(link, hello, node).await?;
+    let any_board = access.new_board || access.permitted;
+    let registered = link.registration.register(node, hello, peer.ip(), any_board).await?;
+    if access.new_board || registered.other_board {
+        link.tokens.settle(node).await?;
+    }
+    Ok(registered)
+}
+
+/// Waits until no other boot of the node is heard: before that, nothing of it is written down.
+async fn check_boot(link: &NodeLink, hello: &Hello, node: &str) -> Result<(), SessionError> {
+    let present = link.registration.present(node).await.map_err(SessionError::Present)?;
+    let Some(present) = present else { return Ok(()) };
+    link.heartbeats.ensure_node(present.id, node, present.quarantined);
+    for _ in 0..LOOKS_MAX {
+        match link.heartbeats.hear(present.id, hello.boot_id) {
+            Hearing::Welcome => return Ok(()),
+            Hearing::Quarantined => {
+                return Err(SessionError::Quarantined { node: node.to_owned() });
+            }
+            Hearing::Wait => tokio::time::sleep(LOOK).await,
+        }
+    }
+    Err(SessionError::StillHeard { node: node.to_owned() })
 }
 
 struct Session<'a> {
     link: &'a NodeLink,
     node: &'a str,
+    public_key: &'a [u8; 32],
     registered: Registered,
     peer: SocketAddr,
 }
@@ -213,11 +275,11 @@ impl Session<'_> {
         mut writer: WriteHalf<Stream>,
         mut entry: super::active::Entry,
     ) -> Result<&'static str, SessionError> {
-        let Self { link, node, registered, peer } = self;
+        let Self { link, node, registered, peer, .. } = self;
         let local = peer.ip().is_loopback()
             || registered.address == link.facts.master_address
             || peer.ip() == IpAddr::V4(link.facts.master_address);
-        link.heartbeats.add_node(registered.id, node, local);
+        link.heartbeats.add_node(registered.id, node, local, false);
         let receiver = ReceiverSession {
             session: reservation.index(),
             key_epoch: KEY_EPOCH,
@@ -226,6 +288,12 @@ impl Session<'_> {
             incarnation: hello.incarnation,
         };
         reservation.install(&receiver, registered.id);
+        // Keys outlive the session, so whatever ended it before they were there must be seen now.
+        if let Err(error) = self.check().await {
+            link.heartbeats.forget_keys(registered.id);
+            link.active.leave(node, &entry);
+            return Err(error);
+        }
         let accepted = self.welcome(&receiver);
         let told = TimeTold::new(accepted.time_of_day_ms, clock::monotonic());
         framed::write(&mut writer, &Welcome::Accepted(Box::new(accepted))).await?;
@@ -235,6 +303,8 @@ impl Session<'_> {
             events: &link.events,
             node,
             address: registered.address,
+            heartbeats: &link.heartbeats,
+            id: registered.id,
         };
         let mut stopped = std::mem::replace(&mut entry.stopped, closed());
         let ended = tokio::select! {
@@ -244,6 +314,16 @@ impl Session<'_> {
         };
         link.active.leave(node, &entry);
         ended
+    }
+
+    /// Fails if the node's access was ended since it was admitted.
+    async fn check(&self) -> Result<(), SessionError> {
+        let Self { link, node, public_key, registered, .. } = self;
+        check_key(link, node, public_key).await?;
+        if link.heartbeats.quarantined(registered.id) {
+            return Err(SessionError::Quarantined { node: (*node).to_owned() });
+        }
+        Ok(())
     }
 
     fn welcome(&self, receiver: &ReceiverSession) -> Accepted {

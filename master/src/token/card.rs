@@ -11,6 +11,8 @@
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use serde::{Deserialize, Serialize};
 
+use super::Joining;
+use super::node_keys::{NameRefusal, NodeKeys};
 use crate::pki::{JoinKey, JoinVerifier, SignError};
 use crate::random;
 
@@ -18,8 +20,6 @@ use crate::random;
 const ID_LEN: usize = 16;
 /// Longest signed part, in bytes: a node name, a number and a signature are less than 200.
 const CLAIM_LEN_MAX: usize = 256;
-/// Keys of a node that are kept, newest last: a name has one or two in its life.
-const KEYS_MAX: usize = 16;
 /// First generation that replaces another card.
 const REPLACING: u32 = 2;
 
@@ -54,20 +54,6 @@ pub(crate) struct CardRecord {
     pub(crate) revoked: bool,
 }
 
-/// Which keys may speak for a node, as it is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct NodeKeys {
-    /// Generation of the card that was used last; 0 for none.
-    #[serde(default)]
-    generation: u32,
-    /// Its token's id.
-    #[serde(default)]
-    card: String,
-    /// SHA-256 of the public keys, hexadecimal.
-    keys: Vec<String>,
-}
-
 /// Why a board may not join with the token of its card.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CardRefusal {
@@ -80,12 +66,16 @@ pub(crate) enum CardRefusal {
     /// Another key used it.
     #[error(
         "the card's token was used by another board, or by this one before its data was lost; \
-         flash a new card with `bramble flash --replace {node}`"
+         let this board in with `bramble node replace {node}`, or flash a new card with \
+         `bramble flash --replace {node}`"
     )]
     Used { node: String },
     /// A newer card of this node was used.
     #[error("this card of node `{node}` was replaced by a newer one")]
     Replaced { node: String },
+    /// The name is another's.
+    #[error(transparent)]
+    Name(#[from] NameRefusal),
 }
 
 impl CardClaim {
@@ -147,36 +137,20 @@ pub(super) fn is_card_id(id: &str) -> bool {
     id.len() == ID_LEN && id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
 }
 
-impl NodeKeys {
-    /// Tells whether a board with this key may speak for the node.
-    pub(super) fn contains(&self, key: &str) -> bool {
-        self.keys.iter().any(|present| present == key)
-    }
-
-    /// Adds a key; the oldest gives way if there are too many.
-    pub(super) fn add(&mut self, key: &str) {
-        if !self.contains(key) {
-            self.keys.push(key.to_owned());
-        }
-        let surplus = self.keys.len().saturating_sub(KEYS_MAX);
-        self.keys.drain(..surplus);
-    }
-}
-
-/// Decides whether a board with this key joins as `node` by a claim whose signature is right.
-/// Returns what is to be stored first, or nothing if it is stored already.
+/// Decides whether a board joins by a claim whose signature is right. Returns what is to be stored
+/// first, or nothing if it is stored already.
 ///
 /// # Errors
 ///
 /// Why it does not join.
 pub(super) fn admit(
     claim: &CardClaim,
-    node: &str,
-    key: &str,
+    joining: &Joining<'_>,
     record: Option<&CardRecord>,
     keys: Option<&NodeKeys>,
 ) -> Result<Option<(CardRecord, NodeKeys)>, CardRefusal> {
     let named = || claim.node.clone();
+    let Joining { node, key, voucher, taken, now_ms } = *joining;
     if claim.node != node {
         return Err(CardRefusal::OtherNode { node: named() });
     }
@@ -187,20 +161,21 @@ pub(super) fn admit(
     if keys.generation > claim.generation {
         return Err(CardRefusal::Replaced { node: named() });
     }
-    if keys.generation == claim.generation && keys.card != claim.id {
-        return Err(CardRefusal::Used { node: named() });
-    }
     let used_by = record.map_or("", |record| record.used_by.as_str());
-    if !used_by.is_empty() && used_by != key {
-        return Err(CardRefusal::Used { node: named() });
-    }
     if used_by == key && keys.contains(key) {
         return Ok(None);
     }
-    if claim.replaces() && claim.generation > keys.generation {
-        keys.keys.clear();
+    let used = !used_by.is_empty() && used_by != key;
+    let twin = keys.generation == claim.generation && keys.card != claim.id;
+    if (used || twin) && !keys.permitted(now_ms) {
+        return Err(CardRefusal::Used { node: named() });
     }
-    keys.add(key);
+    if claim.replaces() && claim.generation > keys.generation {
+        // Whoever flashed it has the cluster's join key: that is an administrator's word.
+        keys.replace_with(key);
+    } else {
+        keys.admit(node, key, voucher, taken, now_ms)?;
+    }
     keys.generation = claim.generation;
     keys.card.clone_from(&claim.id);
     let record = CardRecord {
@@ -215,13 +190,18 @@ pub(super) fn admit(
 
 #[cfg(test)]
 mod tests {
-    use super::{CardClaim, CardRecord, CardRefusal, NodeKeys, admit, is_card_id};
+    use super::super::node_keys::NameRefusal;
+    use super::{CardClaim, CardRecord, CardRefusal, Joining, NodeKeys, admit, is_card_id};
     use crate::pki::{JoinKey, JoinVerifier};
 
     const CLUSTER: &str = "bramble-5f2c";
 
     fn claim(node: &str, generation: u32, id: char) -> CardClaim {
         CardClaim { id: id.to_string().repeat(16), node: node.to_owned(), generation }
+    }
+
+    fn joining<'a>(node: &'a str, key: &'a str) -> Joining<'a> {
+        Joining { node, key, voucher: None, taken: false, now_ms: 0 }
     }
 
     /// What is stored, as a master would hold it.
@@ -234,9 +214,10 @@ mod tests {
     impl Kept {
         fn join(&mut self, claim: &CardClaim, key: &str) -> Result<bool, CardRefusal> {
             let record = self.records.iter().find(|record| record.id == claim.id);
-            let stored = admit(claim, &claim.node, key, record, self.keys.as_ref())?;
+            let stored = admit(claim, &joining(&claim.node, key), record, self.keys.as_ref())?;
             let changed = stored.is_some();
             if let Some((record, keys)) = stored {
+                self.records.retain(|present| present.id != record.id);
                 self.records.push(record);
                 self.keys = Some(keys);
             }
@@ -273,20 +254,46 @@ mod tests {
     }
 
     #[test]
-    fn first_card_of_a_name_ends_nobody() {
+    fn first_card_of_a_name_takes_it_from_nobody() {
         let mut keys = NodeKeys::default();
-        keys.add("by token");
+        keys.replace_with("by token");
         let mut kept = Kept { keys: Some(keys), ..Kept::default() };
-        kept.join(&claim("pi-2", 1, 'a'), "card").unwrap();
-        assert!(kept.may_speak("by token") && kept.may_speak("card"));
+        let taken = CardRefusal::Name(NameRefusal::Taken { node: "pi-2".into() });
+        assert_eq!(kept.join(&claim("pi-2", 1, 'a'), "card"), Err(taken));
+        assert!(kept.may_speak("by token") && !kept.may_speak("card"));
+        kept.join(&claim("pi-2", 1, 'a'), "by token").unwrap();
         kept.join(&claim("pi-2", 2, 'b'), "replaced").unwrap();
-        assert!(!kept.may_speak("by token") && !kept.may_speak("card"));
+        assert!(!kept.may_speak("by token") && kept.may_speak("replaced"));
+    }
+
+    #[test]
+    fn a_board_that_lost_its_key_comes_back_with_its_card_once_it_may() {
+        let mut kept = Kept::default();
+        let card = claim("pi-2", 1, 'a');
+        kept.join(&card, "lost").unwrap();
+        kept.keys.as_mut().unwrap().permit(60, 0);
+        assert_eq!(kept.join(&card, "new"), Ok(true));
+        assert!(kept.may_speak("new") && !kept.may_speak("lost"));
+        assert_eq!(kept.join(&card, "new"), Ok(false));
+        assert_eq!(kept.join(&card, "lost"), Err(CardRefusal::Used { node: "pi-2".into() }));
+    }
+
+    #[test]
+    fn the_card_of_a_revoked_node_does_not_help_but_a_newer_one_does() {
+        let mut kept = Kept::default();
+        let card = claim("pi-2", 1, 'a');
+        kept.join(&card, "one").unwrap();
+        kept.keys.as_mut().unwrap().revoke();
+        let revoked = CardRefusal::Name(NameRefusal::Revoked { node: "pi-2".into() });
+        assert_eq!(kept.join(&card, "one"), Err(revoked));
+        kept.join(&claim("pi-2", 2, 'b'), "two").unwrap();
+        assert!(kept.may_speak("two") && !kept.may_speak("one"));
     }
 
     #[test]
     fn name_and_revocation_are_heeded() {
         let card = claim("pi-2", 1, 'a');
-        let other = admit(&card, "pi-3", "one", None, None);
+        let other = admit(&card, &joining("pi-3", "one"), None, None);
         assert_eq!(other, Err(CardRefusal::OtherNode { node: "pi-2".into() }));
         let revoked = CardRecord {
             id: card.id.clone(),
@@ -295,7 +302,7 @@ mod tests {
             used_by: String::new(),
             revoked: true,
         };
-        let refused = admit(&card, "pi-2", "one", Some(&revoked), None);
+        let refused = admit(&card, &joining("pi-2", "one"), Some(&revoked), None);
         assert_eq!(refused, Err(CardRefusal::Revoked { node: "pi-2".into() }));
     }
 

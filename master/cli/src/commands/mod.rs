@@ -8,6 +8,7 @@ mod describe;
 mod drain;
 mod get;
 mod logs;
+mod node_access;
 mod node_list;
 mod node_upgrade;
 mod run;
@@ -65,6 +66,12 @@ pub(crate) async fn run(
         }
         ClientCommand::Node(NodeCommand::Upgrade(args)) => {
             node_upgrade::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Node(NodeCommand::Replace(args)) => {
+            node_access::replace(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Node(NodeCommand::Revoke(args)) => {
+            node_access::revoke(&args, &mut Session::new(&args.connection, out, err)?).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -83,7 +83,7 @@ fn board(node: &Value, vitals: &Value) -> Vec<String> {
     let temperature = vitals.get("temperatureCelsius").and_then(Value::as_i64);
     vec![
         name(node).to_owned(),
-        live(node),
+        access(vitals).map_or_else(|| live(node), |access| format!("{}, {access}", live(node))),
         figure("roundTripMicroseconds", figure::round_trip),
         loss.map(|(lost, sent)| figure::loss(lost, sent)).unwrap_or_default(),
         annotation(node, "fence").to_owned(),
@@ -92,6 +92,15 @@ fn board(node: &Value, vitals: &Value) -> Vec<String> {
         figure("uptimeSeconds", figure::up),
         figure("cardBytesPerDay", figure::per_day),
     ]
+}
+
+/// What is out of the ordinary about who may speak for a node.
+fn access(vitals: &Value) -> Option<&'static str> {
+    match text(vitals, "/access") {
+        "revoked" => Some("revoked"),
+        "replaceable" => Some("may be replaced"),
+        _ => None,
+    }
 }
 
 /// The worst of what is wrong with a board's power.
@@ -139,8 +148,11 @@ pub(super) fn live(node: &Value) -> String {
         Some(_) => "no",
         None => return String::new(),
     };
+    let conflict = conditions.iter().find(|it| text(it, "/type") == "IdentityConflict");
+    let quarantined = conflict.is_some_and(|conflict| text(conflict, "/status") == "True");
+    let quarantined = if quarantined { ", quarantined" } else { "" };
     let cordoned = if flag(node, "/spec/unschedulable") { ", cordoned" } else { "" };
-    format!("{live}{cordoned}")
+    format!("{live}{quarantined}{cordoned}")
 }
 
 /// The agent's version is part of the version that Kubernetes shows.
@@ -216,6 +228,25 @@ mod tests {
         ");
         let old_server = table(&nodes, &Value::Null, false);
         assert!(old_server.contains("pi-2   no"), "{old_server}");
+    }
+
+    #[test]
+    fn who_may_speak_for_a_node_is_told_if_that_is_out_of_the_ordinary() {
+        let vitals = json!({"items": [
+            {"name": "pi-2", "access": "revoked"},
+            {"name": "pi-3", "access": "replaceable"},
+        ]});
+        let mut nodes = two();
+        nodes[0]["status"]["conditions"][0]["status"] = json!("Unknown");
+        nodes[1]["status"]["conditions"] = json!([
+            {"type": "Ready", "status": "Unknown"},
+            {"type": "IdentityConflict", "status": "True"},
+        ]);
+        insta::assert_snapshot!(table(&nodes, &vitals, false), @"
+        NAME   LIVE                               RTT   LOSS   FENCE      TEMP   POWER   BOOT   CARD
+        pi-2   no, revoked                        -     -      watchdog   -      -       -      -
+        pi-3   no, quarantined, may be replaced   -     -      watchdog   -      -       -      -
+        ");
     }
 
     #[test]

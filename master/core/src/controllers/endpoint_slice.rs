@@ -318,9 +318,9 @@ mod tests {
         model.put(SERVICE, service());
         pod(&mut model, "a", "pi-1", 80);
         pod(&mut model, "b", "pi-2", 80);
-        let contact = NodeContact { reachable: Some(false), flapping: false };
+        let contact = NodeContact { reachable: Some(false), ..NodeContact::default() };
         let contacts =
-            Contacts { nodes: [(Arc::from("pi-1"), contact)].into(), may_replace: false };
+            Contacts { nodes: [(Arc::from("pi-1"), contact)].into(), ..Contacts::default() };
         settle(&mut model, &contacts);
         let slices = slices(&model);
         let ready: Vec<_> = slices[0].endpoints.iter().map(|it| it.conditions.ready).collect();

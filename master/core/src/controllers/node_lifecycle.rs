@@ -11,7 +11,7 @@ use crate::membership::{Contacts, NodeContact};
 use crate::snapshot::Snapshot;
 use crate::view::condition::{Condition, Status, find};
 use crate::view::node::{
-    Effect, NodeView, TAINT_FLAPPING, TAINT_NOT_READY, TAINT_UNREACHABLE, Taint,
+    Effect, NodeView, TAINT_FLAPPING, TAINT_NOT_READY, TAINT_QUARANTINED, TAINT_UNREACHABLE, Taint,
 };
 use crate::view::pod::PodView;
 use crate::view::resource::Resource;
@@ -149,7 +149,10 @@ fn wanted_taints(
     if contact.is_some_and(|contact| contact.flapping) {
         wanted.push((TAINT_FLAPPING, Effect::NoSchedule));
     }
-    let ours = [TAINT_UNREACHABLE, TAINT_NOT_READY, TAINT_FLAPPING];
+    if contact.is_some_and(|contact| contact.quarantined) {
+        wanted.push((TAINT_QUARANTINED, Effect::NoSchedule));
+    }
+    let ours = [TAINT_UNREACHABLE, TAINT_NOT_READY, TAINT_FLAPPING, TAINT_QUARANTINED];
     let keep = |taint: &&Taint| {
         !ours.contains(&&*taint.key) || wanted.contains(&(&*taint.key, taint.effect))
     };
@@ -309,8 +312,8 @@ mod tests {
     const POD: &str = "/core/pods/d/web";
 
     fn contacts(reachable: Option<bool>, may_replace: bool) -> Contacts {
-        let contact = NodeContact { reachable, flapping: false };
-        Contacts { nodes: [(Arc::from("pi-1"), contact)].into(), may_replace }
+        let contact = NodeContact { reachable, ..NodeContact::default() };
+        Contacts { nodes: [(Arc::from("pi-1"), contact)].into(), may_replace, changes_in: None }
     }
 
     fn ready(status: &str) -> Value {
@@ -478,6 +481,21 @@ mod tests {
         flapping.nodes.values_mut().for_each(|contact| contact.flapping = true);
         settle(&mut model, &flapping);
         assert_eq!(taints(&model), [(TAINT_FLAPPING.to_owned(), Effect::NoSchedule)]);
+        settle(&mut model, &contacts(Some(true), true));
+        assert_eq!(taints(&model), []);
+    }
+
+    #[test]
+    fn a_quarantined_node_gets_no_pods_and_loses_those_that_others_can_run() {
+        let mut model = Model::new();
+        model.put(NODE, ready("True"));
+        model.put(POD, pod(Some(0)));
+        let mut quarantined = contacts(Some(false), true);
+        quarantined.nodes.values_mut().for_each(|contact| contact.quarantined = true);
+        settle(&mut model, &quarantined);
+        let quarantine = (TAINT_QUARANTINED.to_owned(), Effect::NoSchedule);
+        assert!(taints(&model).contains(&quarantine), "{:?}", taints(&model));
+        assert!(model.snapshot().pods().values().all(|pod| pod.meta.deleting()));
         settle(&mut model, &contacts(Some(true), true));
         assert_eq!(taints(&model), []);
     }

@@ -8,6 +8,8 @@
 //!     +------> Dead -------+ <- (into Dead) --------+
 //!               heartbeat: same boot and newer, or another boot
 //! ```
+//!
+//! Whether two boots speak at once is [`super::Identity`]'s question.
 
 use bramble_shared::ids::BootId;
 use embassy_time::Instant;
@@ -49,6 +51,8 @@ pub enum ContactEvent {
     Suspected,
     /// The detector is certain, or the node was never heard of.
     Died,
+    /// Whatever was heard counts no more: an administrator ended it, or nobody knows who it was.
+    Disowned,
 }
 
 /// What follows.
@@ -66,8 +70,10 @@ pub enum Verdict {
     Returned,
     /// Another boot after the old one fell silent: nothing of the old boot runs any more.
     NewBoot,
-    /// Another boot while the old one is heard: a cloned card. The newcomer is not believed.
+    /// Another boot while the old one is not known to be silent. It is not believed.
     BootConflict,
+    /// Two boots at once: a cloned card. Neither is believed any more.
+    Quarantined,
 }
 
 impl Contact {
@@ -84,13 +90,13 @@ impl Contact {
     /// Whether another boot would be believed.
     #[must_use]
     pub const fn accepts_new_boot(&self) -> bool {
-        !matches!(self, Self::Alive { .. })
+        matches!(self, Self::Unknown { .. } | Self::Dead { .. })
     }
 
     /// The next state, and what follows.
     #[must_use]
     pub fn on_event(self, event: ContactEvent) -> (Self, Option<Verdict>) {
-        use ContactEvent::{Died, Heartbeat, Suspected};
+        use ContactEvent::{Died, Disowned, Heartbeat, Suspected};
         match (self, event) {
             (Self::Unknown { .. } | Self::Dead { boot: None }, Heartbeat { boot }) => {
                 (Self::Alive { boot }, Some(Verdict::Joined))
@@ -99,10 +105,11 @@ impl Contact {
                 // The old boot is heard, so the other one cannot be its successor.
                 (self, (boot != sender).then_some(Verdict::BootConflict))
             }
-            (Self::Suspect { boot }, Heartbeat { boot: sender }) => {
-                let verdict = if boot == sender { Verdict::Cleared } else { Verdict::NewBoot };
-                (Self::Alive { boot: sender }, Some(verdict))
+            (Self::Suspect { boot }, Heartbeat { boot: sender }) if boot == sender => {
+                (Self::Alive { boot }, Some(Verdict::Cleared))
             }
+            // A suspicion is no proof that the old boot is gone.
+            (Self::Suspect { .. }, Heartbeat { .. }) => (self, Some(Verdict::BootConflict)),
             (Self::Dead { boot: Some(boot) }, Heartbeat { boot: sender }) => {
                 let verdict = if boot == sender { Verdict::Returned } else { Verdict::NewBoot };
                 (Self::Alive { boot: sender }, Some(verdict))
@@ -112,7 +119,12 @@ impl Contact {
             (Self::Alive { boot } | Self::Suspect { boot }, Died) => {
                 (Self::Dead { boot: Some(boot) }, Some(Verdict::Unreachable))
             }
-            (Self::Unknown { .. }, Died) => (Self::Dead { boot: None }, Some(Verdict::Unreachable)),
+            (Self::Unknown { .. }, Died)
+            | (Self::Unknown { .. } | Self::Alive { .. } | Self::Suspect { .. }, Disowned) => {
+                (Self::Dead { boot: None }, Some(Verdict::Unreachable))
+            }
+            // The boot that comes next proves nothing about one that is not known any more.
+            (Self::Dead { .. }, Disowned) => (Self::Dead { boot: None }, None),
             // Late or repeated: what is believed already is not announced again.
             (Self::Unknown { .. } | Self::Suspect { .. } | Self::Dead { .. }, Suspected)
             | (Self::Dead { .. }, Died) => (self, None),
@@ -154,6 +166,7 @@ mod tests {
             ("heartbeat new", ContactEvent::Heartbeat { boot: NEXT }),
             ("suspected", ContactEvent::Suspected),
             ("died", ContactEvent::Died),
+            ("disowned", ContactEvent::Disowned),
         ];
         let mut table = String::new();
         for from in states {
@@ -169,22 +182,27 @@ mod tests {
         Unknown      heartbeat new  Alive new    Joined
         Unknown      suspected      Unknown      -
         Unknown      died           Dead         Unreachable
+        Unknown      disowned       Dead         Unreachable
         Alive old    heartbeat old  Alive old    -
         Alive old    heartbeat new  Alive old    BootConflict
         Alive old    suspected      Suspect old  Suspected
         Alive old    died           Dead old     Unreachable
+        Alive old    disowned       Dead         Unreachable
         Suspect old  heartbeat old  Alive old    Cleared
-        Suspect old  heartbeat new  Alive new    NewBoot
+        Suspect old  heartbeat new  Suspect old  BootConflict
         Suspect old  suspected      Suspect old  -
         Suspect old  died           Dead old     Unreachable
+        Suspect old  disowned       Dead         Unreachable
         Dead old     heartbeat old  Alive old    Returned
         Dead old     heartbeat new  Alive new    NewBoot
         Dead old     suspected      Dead old     -
         Dead old     died           Dead old     -
+        Dead old     disowned       Dead         -
         Dead         heartbeat old  Alive old    Joined
         Dead         heartbeat new  Alive new    Joined
         Dead         suspected      Dead         -
         Dead         died           Dead         -
+        Dead         disowned       Dead         -
         ");
     }
 }

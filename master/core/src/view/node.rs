@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::condition::{Condition, find};
+use super::condition::{Condition, Status, find};
 use super::meta::Meta;
 use super::null_as_default;
 use super::quantity::Resources;
@@ -18,6 +18,11 @@ pub const TAINT_NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub const TAINT_UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// Taint of a node that keeps dying and coming back.
 pub const TAINT_FLAPPING: &str = "bramble.io/flapping";
+
+/// Taint of a node with whose certificate two boards speak.
+pub const TAINT_QUARANTINED: &str = "bramble.io/quarantined";
+/// Type of the condition that says so, and keeps it while the master does not run.
+pub const IDENTITY_CONFLICT: &str = "IdentityConflict";
 
 /// What a taint does to pods that do not tolerate it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,6 +71,12 @@ impl NodeView {
     #[must_use]
     pub fn ready(&self) -> Option<&Condition> {
         find(&self.conditions, "Ready")
+    }
+
+    /// Whether two boards speak with its certificate, as it was last written down.
+    #[must_use]
+    pub fn quarantined(&self) -> bool {
+        find(&self.conditions, IDENTITY_CONFLICT).is_some_and(|it| it.status == Status::True)
     }
 
     /// Whether it has a taint of this key.
