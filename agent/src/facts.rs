@@ -92,11 +92,6 @@ fn storage_bytes(config: &Config) -> u64 {
         .unwrap_or(0)
 }
 
-/// Memory of this process that is in RAM, in bytes.
-pub(crate) fn resident_bytes() -> Option<u64> {
-    parse::meminfo_bytes(&text("/proc/self/status"), "VmRSS")
-}
-
 /// A file's text, empty if it is not there: every fact may be missing somewhere.
 pub(crate) fn text(path: &str) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -116,7 +111,6 @@ mod tests {
         assert!(facts.cpu_milli >= 1000);
         assert!(facts.memory_bytes > 1 << 20);
         assert!(facts.storage_bytes > 1 << 20);
-        assert!(resident_bytes().unwrap() < facts.memory_bytes);
         assert_ne!(boot_id().unwrap().0, [0; 16]);
         assert!(!serial(&facts.machine_id).is_empty());
     }

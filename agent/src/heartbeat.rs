@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
-use bramble_runtime::real_time::{self, Urgent};
+use bramble_process::urgency::{self, Urgent};
 use bramble_shared::heartbeat::Report;
 use bramble_shared::heartbeat_sender::{
     HeartbeatSender, SenderEvent, SenderIdentity, SenderSession,
@@ -26,9 +26,6 @@ use tokio::sync::{Notify, watch};
 
 use crate::fence_link::FenceLink;
 use crate::progress::Progress;
-
-/// The most urgent nice value that there is.
-const MOST_URGENT_NICE: i32 = -20;
 
 /// A new session of the node link.
 #[derive(Debug)]
@@ -70,7 +67,7 @@ impl Heartbeat {
         let redial = Arc::new(Notify::new());
         let notify = Arc::clone(&redial);
         thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
-            become_urgent();
+            urgency::run_before_others(Urgent::Heartbeat);
             let mut beat = Beat {
                 sender: HeartbeatSender::new(identity, seed),
                 socket: None,
@@ -213,16 +210,5 @@ impl Progress {
             timer_lag_ms: 0,
             round_trip_us: None,
         }
-    }
-}
-
-/// Asks the scheduler to run this thread before all others; without it heartbeats are as late as
-/// the board is busy.
-fn become_urgent() {
-    let Err(error) = real_time::run_before_others(Urgent::Heartbeat) else { return };
-    tracing::info!(%error, "the heartbeat thread has no real-time priority");
-    // The nice value is per thread on Linux.
-    if let Err(error) = rustix::process::setpriority_process(None, MOST_URGENT_NICE) {
-        tracing::info!(%error, "the heartbeat thread has no priority over others");
     }
 }

@@ -53,7 +53,9 @@ use bramble_init::entry::Entry;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    bramble_runtime::heap::bound();
+    // Fence, runtime and heartbeats must not go on with what a panic left behind.
+    bramble_process::panics::end_process();
+    bramble_process::heap::bound();
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     if let Some(entry) = Entry::find(std::process::id(), &arguments) {

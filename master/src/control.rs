@@ -15,7 +15,7 @@ mod wake;
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use bramble_master_core::action::Action;
@@ -27,7 +27,6 @@ use bramble_shared::ids::NodeId;
 use bramble_shared::lease::LeaseProfile;
 use bramble_store::{Revision, StoreError};
 use embassy_time::{Duration, Instant, Timer};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -71,12 +70,14 @@ pub(crate) enum StartControlError {
 pub(crate) struct Control {
     /// The node link, to be given to the API server.
     pub(crate) nodes: Arc<NodeLink>,
+    heartbeats: Arc<Heartbeats>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Control {
     /// Ends all tasks. Nothing is lost: a later start decides on what it finds.
     pub(crate) fn stop(&self) {
+        self.heartbeats.stop();
         for task in &self.tasks {
             task.abort();
         }
@@ -103,9 +104,9 @@ pub(crate) async fn start(
     bramble_clock::install();
     let address = SocketAddr::new(config.listen.ip(), config.heartbeat_port);
     let listen = |source| StartControlError::Listen { address, source };
-    let socket = UdpSocket::bind(address).await.map_err(listen)?;
+    let socket = UdpSocket::bind(address).map_err(listen)?;
     let heartbeat_port = socket.local_addr().map_err(listen)?.port();
-    let (heartbeats, listening) =
+    let (heartbeats, logging) =
         Heartbeats::start(socket, objects.store().as_ref(), LeaseProfile::FAST).await?;
     let events = Arc::new(EventRecorder::new(objects.clone()));
     let service_base = config.service_range.network.to_bits();
@@ -133,16 +134,16 @@ pub(crate) async fn start(
         scheduler: Scheduler::new(),
         numbers: BTreeMap::new(),
     };
-    let mut tasks = Vec::from(listening);
+    let mut tasks = vec![logging];
     tasks.push(tokio::spawn(control.run()));
-    tasks.push(tokio::spawn(node_leases::run(objects.clone(), heartbeats)));
+    tasks.push(tokio::spawn(node_leases::run(objects.clone(), Arc::clone(&heartbeats))));
     tasks.push(tokio::spawn(async move {
         loop {
             Timer::after(EXPIRE_EVENTS).await;
             events.expire().await;
         }
     }));
-    Ok(Control { nodes, tasks })
+    Ok(Control { nodes, heartbeats, tasks })
 }
 
 #[derive(Debug)]

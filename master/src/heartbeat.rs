@@ -1,31 +1,39 @@
 //! Heartbeats of all nodes: sessions, membership and acknowledgements.
 //!
-//! Two tasks share one state: one reads the socket, one lets time pass. Both only compute under
-//! the lock. Nothing here waits for the store, so that a slow card makes no node look dead.
+//! A thread of their own reads the socket and lets time pass; others only ask and tell under the
+//! lock, for microseconds. Nothing here waits for the store, a log or a request, so that neither a
+//! slow card nor a busy API server makes a node look dead.
 
+mod filter;
 mod listener;
 mod table;
 mod term;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::net::UdpSocket;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bramble_master_core::membership::{Arrival, Change, Contacts, Hearing, Membership, Verdict};
 use bramble_master_core::vitals::{PowerState, Vitals, VitalsTable};
+use bramble_process::panics;
 use bramble_shared::heartbeat_receiver::{Grant, ReceiverSession};
 use bramble_shared::ids::{BootId, NodeId, SessionIndex};
 use bramble_shared::lease::{LeaseProfile, LeaseProfileError};
 use bramble_shared::local_health::LocalHealth;
 use bramble_store::{Store, StoreError};
-use embassy_time::{Duration, Instant, Timer};
-use tokio::net::UdpSocket;
-use tokio::sync::Notify;
+use embassy_time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use listener::Wake;
 use table::SessionTable;
 
 /// Interval of our own health check, so that a busy master notices it also when nobody is late.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Remarks that wait to be logged: as many verdicts as there may be nodes.
+const REMARKS_MAX: usize = 2 * bramble_shared::limits::NODES_MAX;
 
 /// Why heartbeats could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +44,9 @@ pub(crate) enum StartHeartbeatsError {
     /// The lease would be unsafe.
     #[error(transparent)]
     Lease(#[from] LeaseProfileError),
+    /// No thread, or a socket that takes no filter.
+    #[error("could not start the heartbeats' thread")]
+    Thread(#[source] io::Error),
 }
 
 /// All heartbeat sessions; shared by listener, clock, node link and control loop.
@@ -44,10 +55,23 @@ pub(crate) struct Heartbeats {
     state: Mutex<State>,
     /// Wakes the control loop when somebody's contact has changed.
     changed: Notify,
-    /// Wakes the clock when it may have to be earlier.
-    rearm: Notify,
+    /// Wakes the thread when it may have to be earlier.
+    wake: Wake,
+    /// What is to be logged: the thread itself must not wait for a log.
+    remarks: mpsc::Sender<Remark>,
     term: u64,
     profile: LeaseProfile,
+}
+
+/// Something for the log.
+#[derive(Debug)]
+enum Remark {
+    Changed(Change),
+    /// The thread itself was late.
+    Late {
+        lag: Duration,
+        score: u8,
+    },
 }
 
 #[derive(Debug)]
@@ -68,7 +92,7 @@ impl Heartbeats {
         socket: UdpSocket,
         store: &dyn Store,
         profile: LeaseProfile,
-    ) -> Result<(Arc<Self>, [JoinHandle<()>; 2]), StartHeartbeatsError> {
+    ) -> Result<(Arc<Self>, JoinHandle<()>), StartHeartbeatsError> {
         profile.check()?;
         let term = term::raise(store).await?;
         let state = State {
@@ -78,19 +102,25 @@ impl Heartbeats {
             vitals: VitalsTable::default(),
             health: LocalHealth::default(),
         };
+        let (wake, woken) = Wake::new().map_err(StartHeartbeatsError::Thread)?;
+        let (remarks, remarked) = mpsc::channel(REMARKS_MAX);
         let heartbeats = Arc::new(Self {
             state: Mutex::new(state),
             changed: Notify::new(),
-            rearm: Notify::new(),
+            wake,
+            remarks,
             term,
             profile,
         });
         tracing::info!(term, "heartbeats begin");
-        let tasks = [
-            tokio::spawn(listener::run(socket, Arc::clone(&heartbeats))),
-            tokio::spawn(Arc::clone(&heartbeats).run_clock()),
-        ];
-        Ok((heartbeats, tasks))
+        listener::start(socket, woken, Arc::clone(&heartbeats))
+            .map_err(StartHeartbeatsError::Thread)?;
+        Ok((heartbeats, tokio::spawn(log(remarked))))
+    }
+
+    /// Ends the thread.
+    pub(crate) fn stop(&self) {
+        self.wake.stop();
     }
 
     /// Our term.
@@ -138,7 +168,7 @@ impl Heartbeats {
     /// earlier master wrote down.
     pub(crate) fn add_node(&self, node: NodeId, name: &str, local: bool, quarantined: bool) {
         self.lock().membership.add(node, name, local, quarantined, Instant::now());
-        self.rearm.notify_one();
+        self.wake.wake();
     }
 
     /// Adds a node that is not known yet; whether it is our own board, its session will tell.
@@ -147,7 +177,7 @@ impl Heartbeats {
         if state.membership.contact(node).is_none() {
             state.membership.add(node, name, false, quarantined, Instant::now());
             drop(state);
-            self.rearm.notify_one();
+            self.wake.wake();
         }
     }
 
@@ -244,16 +274,9 @@ impl Heartbeats {
         len.ok()
     }
 
-    async fn run_clock(self: Arc<Self>) {
-        loop {
-            let now = Instant::now();
-            let deadline = self.lock().membership.poll_deadline();
-            let at = deadline.map_or(now + HEALTH_INTERVAL, |at| at.min(now + HEALTH_INTERVAL));
-            tokio::select! {
-                () = Timer::at(at) => self.handle_timeout(at),
-                () = self.rearm.notified() => {}
-            }
-        }
+    /// When time must be let pass at the latest.
+    fn deadline(&self) -> Option<Instant> {
+        self.lock().membership.poll_deadline()
     }
 
     fn handle_timeout(&self, wanted: Instant) {
@@ -269,25 +292,42 @@ impl Heartbeats {
         let changes = state.membership.handle_timeout(now);
         drop(state);
         if score > before {
-            tracing::warn!(lag_ms = lag.as_millis(), score, "the master itself is late");
+            self.remark(Remark::Late { lag, score });
         }
         self.report(&changes);
     }
 
     fn report(&self, changes: &[Change]) {
-        for Change { node, verdict } in changes {
-            if *verdict == Verdict::Quarantined {
-                tracing::error!(node = node.0, "two boards use one node's certificate");
-            }
-            tracing::info!(node = node.0, ?verdict, "contact changed");
-        }
+        changes.iter().for_each(|change| self.remark(Remark::Changed(*change)));
         if !changes.is_empty() {
             self.changed.notify_one();
         }
     }
 
+    fn remark(&self, remark: Remark) {
+        // The log is behind; what counts is told through the contacts.
+        let _ = self.remarks.try_send(remark);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(|_| panics::torn("the heartbeats' state"))
+    }
+}
+
+/// Writes remarks into the log.
+async fn log(mut remarks: mpsc::Receiver<Remark>) {
+    while let Some(remark) = remarks.recv().await {
+        match remark {
+            Remark::Changed(Change { node, verdict }) => {
+                if verdict == Verdict::Quarantined {
+                    tracing::error!(node = node.0, "two boards use one node's certificate");
+                }
+                tracing::info!(node = node.0, ?verdict, "contact changed");
+            }
+            Remark::Late { lag, score } => {
+                tracing::warn!(lag_ms = lag.as_millis(), score, "the master itself is late");
+            }
+        }
     }
 }
 

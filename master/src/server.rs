@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bramble_api::Status;
+use bramble_process::panics;
 use bramble_store::StoreError;
 use nix::ifaddrs::getifaddrs;
 use tokio::net::TcpListener;
@@ -74,6 +75,7 @@ pub(crate) enum ServerError {
 ///
 /// When it cannot be started, or its store's disk fails.
 pub(crate) fn run(config: &Config) -> Result<(), ServerError> {
+    panics::end_process();
     open_files::raise_limit();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

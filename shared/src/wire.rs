@@ -21,6 +21,9 @@ pub const TAG_LEN: usize = 16;
 /// Longest body of a packet, in bytes.
 pub const BODY_LEN_MAX: usize = DATAGRAM_LEN_MAX - HEADER_LEN - TAG_LEN;
 
+/// First byte of every heartbeat: what a filter that knows nothing else can look at.
+pub const HEARTBEAT_FIRST_BYTE: u8 = PROTOCOL_VERSION << 4 | PacketKind::Heartbeat.number();
+
 /// What a packet's body is; the lower half of the first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketKind {
@@ -188,6 +191,7 @@ mod tests {
             [0x11, 0, 2, 1, 6, 5, 4, 3, 0x0e, 0x0d, 0x0c, 0x0b, 0x0a, 9, 8, 7]
         );
         assert_eq!(Header { kind: PacketKind::Ack, ..HEADER }.encode()[0], 0x12);
+        assert_eq!(HEARTBEAT_FIRST_BYTE, 0x11);
     }
 
     #[test]

@@ -16,5 +16,4 @@ pub mod restart;
 pub mod routes;
 pub mod service_rules;
 pub mod status;
-pub mod trim;
 pub mod volume;

@@ -17,6 +17,7 @@ use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
+use bramble_process::urgency::{self, Urgent};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::signal::{SigSet, Signal};
@@ -29,7 +30,6 @@ use crate::clock::raw_us;
 use crate::process::die_with_parent;
 use crate::protocol::{FrameDecoder, encode};
 use crate::run_dir::RunDir;
-use crate::sys::real_time::{self, Urgent};
 use crate::sys::watchdog;
 
 /// Configuration of the fence.
@@ -122,9 +122,7 @@ impl Fence {
         if let Err(error) = mlockall(touched) {
             tracing::warn!(%error, "fence memory is not locked");
         }
-        if let Err(error) = real_time::run_before_others(Urgent::Fence) {
-            tracing::warn!(%error, "the fence has no real-time priority");
-        }
+        urgency::run_before_others(Urgent::Fence);
         Ok(Self {
             singletons_cgroup: config.singletons_cgroup.clone(),
             cgroups,

@@ -29,4 +29,4 @@ mod sys;
 pub mod timestamp;
 pub mod whole_file;
 
-pub use sys::{heap, loop_device, partition_device, real_time, restart, slew};
+pub use sys::{loop_device, partition_device, restart, slew};

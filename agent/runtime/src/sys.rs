@@ -3,13 +3,11 @@
 pub(crate) mod descriptors;
 pub(crate) mod fork;
 pub(crate) mod fresh_program;
-pub mod heap;
 pub(crate) mod inherited;
 pub mod loop_device;
 pub mod partition_device;
 pub(crate) mod pass;
 pub(crate) mod pidfd;
-pub mod real_time;
 pub mod restart;
 pub(crate) mod signals;
 pub mod slew;

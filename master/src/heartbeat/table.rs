@@ -10,7 +10,7 @@ use bramble_shared::limits::NODES_MAX;
 use bramble_shared::wire::{Header, PacketKind};
 
 /// Two sessions for each node, and as many that are being set up.
-const SESSIONS_MAX: usize = 4 * NODES_MAX;
+pub(super) const SESSIONS_MAX: usize = 4 * NODES_MAX;
 
 /// Sessions by index.
 #[derive(Debug, Default)]

@@ -6,23 +6,13 @@ use std::io;
 
 use nix::libc;
 
-/// Priorities of what must run on time, above everything that runs when it can; see sched(7).
-/// Both threads sleep nearly always, and the kernel's own interrupt threads (50) go first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgent {
-    /// The heartbeats' thread: late heartbeats look like a dead node.
-    Heartbeat = 20,
-    /// The fence: late, it lets a singleton run twice or the watchdog reset a healthy board.
-    Fence = 30,
-}
-
-/// Puts the calling thread before all threads without real-time priority. What it forks does not
-/// inherit that.
+/// Puts the calling thread, with this priority, before all threads without real-time priority.
+/// What it forks does not inherit that.
 ///
 /// # Errors
 /// When the kernel refuses: without CAP_SYS_NICE, or where cgroups share out real time.
-pub fn run_before_others(urgent: Urgent) -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: urgent as libc::c_int };
+pub(crate) fn run_before_others(priority: u8) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority.into() };
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: the call reads `parameters`, which outlives it, and changes the thread's place in
     // the scheduler only; 0 is the calling thread.
@@ -38,7 +28,7 @@ mod tests {
     #[test]
     fn thread_runs_before_others_where_it_may() {
         let scheduler = std::thread::spawn(|| {
-            run_before_others(Urgent::Fence)?;
+            run_before_others(30)?;
             // Field 41 of stat(5) is the policy; what follows the name begins with field 3.
             let stat = std::fs::read_to_string("/proc/thread-self/stat")?;
             let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().nth(38));

@@ -8,21 +8,21 @@ const GROWTH_MIN: u64 = 2 << 20;
 
 /// What was resident at the last looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TrimPlan {
+pub(crate) struct TrimPlan {
     after_trim: u64,
     last: u64,
 }
 
 impl TrimPlan {
     /// Takes in what is resident now and says whether to trim.
-    pub fn trims(&mut self, bytes: u64) -> bool {
+    pub(crate) const fn trims(&mut self, bytes: u64) -> bool {
         let grows = bytes > self.last.saturating_add(GROWTH_MIN);
         self.last = bytes;
         !grows && bytes > self.after_trim.saturating_add(GROWTH_MIN)
     }
 
     /// Notes what a trim has left: that is in use, or cannot be had back.
-    pub fn note_trimmed(&mut self, bytes: u64) {
+    pub(crate) const fn note_trimmed(&mut self, bytes: u64) {
         (self.after_trim, self.last) = (bytes, bytes);
     }
 }
