@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bramble_image::{ImageStore, OpenStoreError};
 use bramble_runtime::fence::{FenceConfig, RunFenceError, run_fence};
 use bramble_runtime::log_writer::{LogWriterConfig, RunLogWriterError, run_log_writer};
+use bramble_runtime::process::die_with_parent;
 use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::runtime::{RunRuntimeError, RuntimeConfig, run_runtime};
 use bramble_runtime::supervisor::{ChildCommand, SuperviseError, SupervisorConfig, supervise};
@@ -255,7 +256,14 @@ impl Cli {
                 }
                 Ok(())
             }
-            Command::Agent => asynchronous(node::run(config))?.map_err(CommandError::Agent),
+            Command::Agent => {
+                // A supervisor that was killed must not leave an agent that holds the image store.
+                die_with_parent().map_err(|source| CommandError::System {
+                    what: "watch the supervisor",
+                    source,
+                })?;
+                asynchronous(node::run(config))?.map_err(CommandError::Agent)
+            }
             Command::Runtime { supervisor_fd } => {
                 let run_dir = RunDir::new(&config.run_dir);
                 Ok(run_runtime(&RuntimeConfig { run_dir, supervisor_fd })?)

@@ -30,6 +30,7 @@ use crate::identity::{Identity, LoadIdentityError};
 use crate::join::server_name;
 use crate::logs::serve_logs;
 use crate::node::Node;
+use crate::outbox::Outbox;
 use crate::random::random_below;
 use crate::shared_tls::SharedTls;
 use crate::tls;
@@ -50,8 +51,8 @@ pub(crate) const STREAMS_MAX: usize = 64;
 /// What the link tells the pod manager.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// A session begins; messages go to this channel.
-    Welcomed(Box<Accepted>, mpsc::Sender<ToMaster>),
+    /// A session begins; messages go to this outbox.
+    Welcomed(Box<Accepted>, Outbox),
     /// Desired state has changed.
     Change(Change),
     /// All that the node needs has been sent.
@@ -99,6 +100,9 @@ pub(crate) enum SessionError {
     /// The master has ended the session.
     #[error("the master has closed the link")]
     Closed,
+    /// More is to be told than it takes.
+    #[error("the master does not keep up with what this node tells it")]
+    Overrun,
     /// No acknowledgement of heartbeats.
     #[error("the master does not acknowledge heartbeats")]
     Silent,
@@ -150,7 +154,7 @@ async fn session(
     tracing::info!(node = accepted.node.0, term = accepted.term, "link to the master is up");
     follow_clock(node, accepted.time_of_day_ms);
     heartbeat.start_session(keyed);
-    let (statuses, outgoing) = mpsc::channel(WAITING_MAX);
+    let (statuses, outgoing) = Outbox::new(WAITING_MAX);
     if events.send(LinkEvent::Welcomed(accepted, statuses.clone())).await.is_err() {
         return SessionError::Ended;
     }
@@ -175,6 +179,7 @@ async fn session(
         error = read(node, reader, decoder, events, &statuses) => error,
         error = write(writer, outgoing) => error,
         () = redial.notified() => SessionError::Silent,
+        () = statuses.overrun() => SessionError::Overrun,
         never = tell_boot(node, told_boot, &statuses) => match never {},
     }
 }
@@ -298,7 +303,7 @@ async fn read(
     mut reader: tokio::io::ReadHalf<Compat<yamux::Stream>>,
     mut decoder: FrameDecoder,
     events: &mpsc::Sender<LinkEvent>,
-    statuses: &mpsc::Sender<ToMaster>,
+    statuses: &Outbox,
 ) -> SessionError {
     let mut chunk = vec![0; 32 * 1024];
     loop {
@@ -307,7 +312,7 @@ async fn read(
                 Ok(Some(ToAgent::Change(change))) => LinkEvent::Change(change),
                 Ok(Some(ToAgent::Synced { .. })) => LinkEvent::Synced,
                 Ok(Some(ToAgent::Ping(number))) => {
-                    let _ = statuses.try_send(ToMaster::Pong(number));
+                    statuses.send(ToMaster::Pong(number));
                     continue;
                 }
                 Ok(Some(ToAgent::TimeOfDay(ms))) => {
@@ -330,17 +335,13 @@ async fn read(
 }
 
 /// Tells the master when the boot report changes: a trial that is kept.
-async fn tell_boot(
-    node: &Node,
-    mut told: Option<BootReport>,
-    statuses: &mpsc::Sender<ToMaster>,
-) -> Infallible {
+async fn tell_boot(node: &Node, mut told: Option<BootReport>, statuses: &Outbox) -> Infallible {
     loop {
         tokio::time::sleep(BOOT_REPORT_INTERVAL).await;
         let found = boot_report::for_master(node.config.boot_report.as_deref());
         if found != told
             && let Some(report) = found.clone()
-            && statuses.try_send(ToMaster::Boot(report)).is_ok()
+            && statuses.send(ToMaster::Boot(report))
         {
             told = found;
         }

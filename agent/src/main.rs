@@ -30,6 +30,7 @@ mod memory;
 mod network;
 mod node;
 mod pod_manager;
+mod outbox;
 mod progress;
 mod random;
 mod readiness;

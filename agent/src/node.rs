@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use bramble_agent_core::desired::Desired;
 use bramble_agent_core::environment::NodeResources;
-use bramble_image::{ImageService, ImageStore, Registries, RegistryConfig};
+use bramble_image::{ImageService, ImageStore, OpenStoreError, Registries, RegistryConfig};
 use bramble_runtime::run_dir::RunDir;
 use bramble_shared::heartbeat_sender::SenderIdentity;
 use bramble_shared::ids::Incarnation;
@@ -17,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::config::Config;
 use crate::control;
 use crate::facts;
@@ -40,6 +42,10 @@ use crate::upgrade;
 use crate::vitals;
 use crate::volumes::PodFolders;
 use crate::wall_clock::WallClock;
+
+/// Longest wait for the image store, and the interval at which it is tried.
+const STORE_WAIT_MAX: embassy_time::Duration = embassy_time::Duration::from_secs(10);
+const STORE_LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What the parts of the agent share.
 #[derive(Debug)]
@@ -84,7 +90,7 @@ pub(crate) enum RunAgentError {
     Token(#[from] ParseJoinTokenError),
     /// Images cannot be kept.
     #[error("could not open the image store")]
-    Images(#[source] bramble_image::OpenStoreError),
+    Images(#[source] OpenStoreError),
     /// Registries cannot be asked.
     #[error("could not set up image pulls")]
     Pulls(#[source] bramble_image::NewImageServiceError),
@@ -189,7 +195,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     );
     let boot_id = facts::boot_id().map_err(system("read the boot id"))?;
     let facts = facts::gather(&config, &name, address);
-    let image_store = ImageStore::open(&config.data_dir).map_err(RunAgentError::Images)?;
+    let image_store = open_images(&config.data_dir).await.map_err(RunAgentError::Images)?;
     let images = ImageService::new(image_store.clone(), registries(&config))
         .map_err(RunAgentError::Pulls)?;
     let progress = Arc::new(Progress::default());
@@ -252,6 +258,20 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     Ok(())
 }
 
+/// Opens the image store. The agent before, or a command, may be about to give it back: ending at
+/// once would have the supervisor start agents in a row, each of which writes to the disk.
+async fn open_images(data_dir: &Path) -> Result<ImageStore, OpenStoreError> {
+    let latest = clock::now().instant + STORE_WAIT_MAX;
+    loop {
+        match ImageStore::open(data_dir) {
+            Err(OpenStoreError::InUse { .. }) if clock::now().instant < latest => {
+                tokio::time::sleep(STORE_LOOK_INTERVAL).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Whether this board's clock is the agent's concern, and so its time worth remembering.
 fn keeps_time(config: &Config) -> bool {
     config.set_clock || !config.ntp_servers.is_empty()
@@ -264,4 +284,24 @@ fn registries(config: &Config) -> Registries {
         registries.registries.insert(host.clone(), entry);
     }
     registries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_image_store_that_is_about_to_be_given_back_is_waited_for() {
+        bramble_clock::install();
+        let folder = tempfile::tempdir().unwrap();
+        let first = open_images(folder.path()).await.unwrap();
+        let second = tokio::spawn({
+            let path = folder.path().to_owned();
+            async move { open_images(&path).await.map(drop) }
+        });
+        tokio::time::sleep(STORE_LOOK_INTERVAL).await;
+        assert!(!second.is_finished());
+        drop(first);
+        second.await.unwrap().unwrap();
+    }
 }

@@ -29,6 +29,7 @@ use crate::executor::{Cleaner, PodExecutor, read_message};
 use crate::link_client::LinkEvent;
 use crate::network;
 use crate::node::Node;
+use crate::outbox::Outbox;
 use crate::records;
 use crate::runtime_link::Notice;
 
@@ -37,6 +38,10 @@ const ROUND_MAX: embassy_time::Duration = embassy_time::Duration::from_millis(10
 
 /// Longest wait for what an earlier boot left behind; it goes on being removed after that.
 const CLEAN_UP_MAX: embassy_time::Duration = embassy_time::Duration::from_secs(10);
+
+/// Shortest and longest wait until a pod network that could not be opened is tried again.
+const NETWORK_WAIT_MIN: embassy_time::Duration = embassy_time::Duration::from_secs(1);
+const NETWORK_WAIT_MAX: embassy_time::Duration = embassy_time::Duration::from_secs(60);
 
 /// An event for one pod.
 pub(crate) type PodEvent = (String, Event);
@@ -50,7 +55,9 @@ pub(crate) struct PodManager {
     network_task: Option<JoinHandle<()>>,
     network_changed: Arc<Notify>,
     unreachable: watch::Receiver<NodeSet>,
-    link: Option<mpsc::Sender<ToMaster>>,
+    link: Option<Outbox>,
+    /// When a pod network that could not be opened is tried again, and how long that waits.
+    network_retry: Option<(embassy_time::Instant, embassy_time::Duration)>,
     events: mpsc::Sender<PodEvent>,
     received: Option<mpsc::Receiver<PodEvent>>,
     /// Pods that were found after a restart; adopted once the runtime has told its containers.
@@ -75,6 +82,7 @@ impl PodManager {
             network_changed: Arc::new(Notify::new()),
             unreachable,
             link: None,
+            network_retry: None,
             events,
             received: Some(received),
             to_adopt: None,
@@ -143,13 +151,15 @@ impl PodManager {
                 () = clock::sleep_until(deadline) => {}
             }
             self.timers();
+            self.retry_network().await;
         }
     }
 
     fn next_deadline(&self) -> embassy_time::Instant {
         let latest = clock::now().instant + ROUND_MAX;
-        let first = self.pods.values().filter_map(|slot| slot.worker.next_deadline()).min();
-        first.map_or(latest, |first| first.min(latest))
+        let pods = self.pods.values().filter_map(|slot| slot.worker.next_deadline());
+        let retry = self.network_retry.map(|(at, _)| at);
+        pods.chain(retry).fold(latest, embassy_time::Instant::min)
     }
 
     fn timers(&mut self) {
@@ -207,9 +217,25 @@ impl PodManager {
             self.network = None;
         }
         if self.network.is_none() {
+            self.network_retry = None;
             self.open_network(range, services).await;
         }
         self.network_changed.notify_one();
+    }
+
+    /// Tries again to open a pod network that could not be: whatever was in the way (a module that
+    /// is loaded late, an interface of that name) may be gone, and no new link has to tell.
+    async fn retry_network(&mut self) {
+        let due = self.network_retry.is_some_and(|(at, _)| at <= clock::now().instant);
+        if !due {
+            return;
+        }
+        let Some(Accepted { pod_range, service_range, .. }) = self.node.accepted() else { return };
+        self.open_network(pod_range, service_range).await;
+        if self.network.is_some() {
+            self.network_changed.notify_one();
+            self.send(ToMaster::Node(self.conditions()));
+        }
     }
 
     async fn open_network(&mut self, pod_range: Ipv4Range, service_range: Ipv4Range) {
@@ -232,10 +258,15 @@ impl PodManager {
                     self.unreachable.clone(),
                 )));
                 self.network = Some(network);
+                self.network_retry = None;
             }
             Err(error) => {
                 let error = crate::telemetry::Chain(&error).to_string();
-                tracing::error!(error, "the pod network could not be opened");
+                let wait = self
+                    .network_retry
+                    .map_or(NETWORK_WAIT_MIN, |(_, wait)| (wait * 2).min(NETWORK_WAIT_MAX));
+                tracing::error!(error, wait_s = wait.as_secs(), "the pod network is not open");
+                self.network_retry = Some((clock::now().instant + wait, wait));
             }
         }
         for slot in self.pods.values() {
@@ -414,10 +445,8 @@ impl PodManager {
 
     fn send(&mut self, message: ToMaster) {
         let Some(link) = &self.link else { return };
-        if link.try_send(message).is_err() {
-            // The link is slow or gone. Without its sender the session ends, and the next one
-            // begins with everything.
-            tracing::warn!("the link to the master does not keep up and is dialled again");
+        if !link.send(message) {
+            // The link is slow or gone. The session ends, and the next one begins with everything.
             self.link = None;
         }
     }
