@@ -48,13 +48,13 @@ fn resolve(passwd: &str, group: &str, user: &str) -> Result<ResolvedUser, Resolv
         None => entry.name == user,
     });
     let uid = match (&entry, number) {
-        (Some(entry), _) => entry.uid,
+        (Some(entry), _) => in_range(entry.uid)?,
         (None, Some(uid)) => uid,
         (None, None) => return Err(ResolveUserError::NoUser { name: user.to_owned() }),
     };
     let mut resolved = ResolvedUser {
         uid,
-        gid: entry.as_ref().map_or(0, |entry| entry.gid),
+        gid: in_range(entry.as_ref().map_or(0, |entry| entry.gid))?,
         additional_gids: Vec::new(),
         name: entry.as_ref().map(|entry| entry.name.to_owned()),
         home: entry.as_ref().map(|entry| entry.home.to_owned()).filter(|home| !home.is_empty()),
@@ -66,15 +66,16 @@ fn resolve(passwd: &str, group: &str, user: &str) -> Result<ResolvedUser, Resolv
             resolved.gid = match parse_id(wanted)? {
                 Some(gid) => gid,
                 None => match groups().find(|entry| entry.name == wanted) {
-                    Some(entry) => entry.gid,
+                    Some(entry) => in_range(entry.gid)?,
                     None => return Err(ResolveUserError::NoGroup { name: wanted.to_owned() }),
                 },
             };
         }
         (None, Some(name)) => {
             for entry in groups().filter(|entry| entry.has_member(name)).take(GROUPS_MAX) {
-                if entry.gid != resolved.gid && !resolved.additional_gids.contains(&entry.gid) {
-                    resolved.additional_gids.push(entry.gid);
+                let gid = in_range(entry.gid)?;
+                if gid != resolved.gid && !resolved.additional_gids.contains(&gid) {
+                    resolved.additional_gids.push(gid);
                 }
             }
         }
@@ -88,10 +89,17 @@ fn parse_id(text: &str) -> Result<Option<u32>, ResolveUserError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Ok(None);
     }
-    // The highest bit is not usable as an id everywhere.
-    match text.parse::<u32>().ok().filter(|id| i32::try_from(*id).is_ok()) {
-        Some(id) => Ok(Some(id)),
-        None => Err(ResolveUserError::OutOfRange { id: text.chars().take(40).collect() }),
+    match text.parse() {
+        Ok(id) => in_range(id).map(Some),
+        Err(_) => Err(ResolveUserError::OutOfRange { id: text.chars().take(40).collect() }),
+    }
+}
+
+/// Refuses ids that the kernel takes for no change (-1) and that are not usable everywhere.
+fn in_range(id: u32) -> Result<u32, ResolveUserError> {
+    match i32::try_from(id) {
+        Ok(_) => Ok(id),
+        Err(_) => Err(ResolveUserError::OutOfRange { id: id.to_string() }),
     }
 }
 
@@ -228,6 +236,20 @@ mod tests {
         assert_eq!(error("web:foo"), "unable to find group foo: no matching entries in group file");
         assert!(error("4294967295").contains("must be in range"));
         assert!(error("99999999999").contains("must be in range"));
+    }
+
+    #[test]
+    fn names_do_not_stand_for_numbers_that_are_no_ids() {
+        // The kernel takes -1 for no change, and the process that asks is root.
+        let passwd = "minus:x:4294967295:1::/:\nhalf:x:1:4294967295::/:\nhigh:x:2147483648:1::/:\n\
+            many:x:4294967296:1::/:\nok:x:5:5::/:\n";
+        let group = "minus:x:4294967295:ok\n";
+        for user in ["minus", "half", "high", "ok", "ok:minus"] {
+            let error = resolve(passwd, group, user).unwrap_err().to_string();
+            assert!(error.contains("must be in range"), "{user}: {error}");
+        }
+        let error = resolve(passwd, "", "many").unwrap_err().to_string();
+        assert!(error.contains("no matching entries"), "{error}");
     }
 
     #[test]

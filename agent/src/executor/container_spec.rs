@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use bramble_agent_core::environment::{self, World};
-use bramble_image::{Image, ResolvedUser, mount_root, resolve_user};
+use bramble_image::{Image, ImageConfig, ResolvedUser, mount_root, resolve_user};
 use bramble_runtime::spec::resources::{QosClass, Resources, oom_score_adj};
 use bramble_runtime::spec::{
     self, ContainerSpec, Mount, MountSource, Namespace, Propagation, Seccomp,
@@ -75,7 +75,7 @@ pub(super) fn make(
     std::fs::create_dir_all(&place.dir).map_err(|error| system(error.to_string()))?;
     let rootfs = mount_root(&node.image_store, image, &place.dir)
         .map_err(|error| system(crate::telemetry::Chain(&error).to_string()))?;
-    let user = user(pod, container, image, &rootfs)?;
+    let user = user(pod, container, &image.config, &rootfs)?;
 
     let args = environment::command_line(
         container,
@@ -119,10 +119,14 @@ pub(super) fn make(
     Ok(Made { spec_json, log_file: log_file(node, pod, &container.name, place.attempt), singleton })
 }
 
+/// Highest user and group: the kernel takes the highest 32-bit number for no change, and the API
+/// has the same bound.
+const ID_MAX: u32 = i32::MAX.cast_unsigned();
+
 fn user(
     pod: &Pod,
     container: &Container,
-    image: &Image,
+    image: &ImageConfig,
     rootfs: &Path,
 ) -> Result<ResolvedUser, PrepareError> {
     let security = &container.security;
@@ -130,12 +134,18 @@ fn user(
     let run_as_group = security.run_as_group.or(pod.security.run_as_group);
     let wanted = match run_as_user {
         Some(uid) => uid.to_string(),
-        None => image.config.user.clone(),
+        None => image.user.clone(),
     };
     let mut user = resolve_user(rootfs, &wanted)
         .map_err(|error| PrepareError::System(crate::telemetry::Chain(&error).to_string()))?;
     if let Some(gid) = run_as_group {
         user.gid = gid;
+    }
+    let groups = run_as_group.iter().chain(&pod.security.supplemental_groups);
+    if let Some(group) = groups.chain(&pod.security.fs_group).find(|group| **group > ID_MAX) {
+        return Err(PrepareError::Config(format!(
+            "uids and gids must be in range 0-{ID_MAX}, not {group}"
+        )));
     }
     let more = pod.security.supplemental_groups.iter().chain(&pod.security.fs_group);
     user.additional_gids.extend(more.copied());
@@ -288,6 +298,30 @@ mod tests {
     fn containers_are_protected_from_oom_only_as_far_as_the_kernel_allows() {
         let process = tempfile::tempdir().unwrap();
         let with = |capabilities: &str| {
+    #[test]
+    fn groups_that_the_kernel_would_take_for_no_change_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let image = ImageConfig::default();
+        let resolve = |pod: &Pod| user(pod, &pod.containers[0], &image, root.path());
+        let mut good = pod();
+        good.containers[0].security.run_as_group = Some(7);
+        good.security.supplemental_groups = vec![ID_MAX];
+        assert_eq!(resolve(&good).unwrap().gid, 7);
+        let wrong: [fn(&mut Pod); 4] = [
+            |pod| pod.containers[0].security.run_as_group = Some(u32::MAX),
+            |pod| pod.security.run_as_user = Some(u32::MAX),
+            |pod| pod.security.supplemental_groups = vec![ID_MAX + 1],
+            |pod| pod.security.fs_group = Some(u32::MAX),
+        ];
+        for change in wrong {
+            let mut pod = pod();
+            change(&mut pod);
+            let error = resolve(&pod).unwrap_err();
+            let (PrepareError::Config(text) | PrepareError::System(text)) = error;
+            assert!(text.contains("must be in range"), "{text}");
+        }
+    }
+
             let status = format!("Name:\tagent\nCapEff:\t{capabilities}\n");
             std::fs::write(process.path().join("status"), status).unwrap();
             std::fs::write(process.path().join("oom_score_adj"), "-5\n").unwrap();
