@@ -6,11 +6,13 @@
 mod container_spec;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bramble_agent_core::hosts::{self, Dns};
+use bramble_agent_core::message::message_text;
 use bramble_agent_core::pod_worker::{Action, Event, Pulled, Signal};
 use bramble_image::{Image, PullPolicy, PullSecrets, Reference};
 use bramble_network::NodeNetwork;
@@ -26,14 +28,16 @@ use crate::clock;
 use crate::container_id::ContainerId;
 use crate::facts;
 use crate::node::Node;
+use crate::foreign_file;
 use crate::pod_manager::PodEvent;
 use crate::remove_folder::remove_folder;
+use crate::pod_memory;
 use crate::runtime_link::CallError;
 use crate::volumes;
 use container_spec::{Place, PrepareError};
 
 /// Longest termination message, in bytes; the kubelet's bound.
-const MESSAGE_LEN_MAX: usize = 4096;
+const MESSAGE_LEN_MAX: u64 = 4096;
 /// Longest termination message from a log, in bytes and lines; the kubelet's bounds.
 const MESSAGE_FROM_LOG_LEN_MAX: usize = 2048;
 const MESSAGE_LINES_MAX: u64 = 80;
@@ -195,6 +199,8 @@ impl Shared {
         const SANDBOX: &str = "FailedCreatePodSandBox";
         let State { pod, ip, network, .. } = self.state().clone();
         let ip = ip.ok_or_else(|| (SANDBOX, "the pod has no address".to_owned()))?;
+        pod_memory::make(&folders.memory, &pod)
+            .map_err(|error| (SANDBOX, format!("could not make the pod's memory: {error}")))?;
         let folders = self.node.folders(&self.uid);
         {
             let desired = self.node.desired();
@@ -401,7 +407,12 @@ impl Shared {
         let id = ContainerId::text(&self.uid, container, attempt);
         self.node.runtime.delete(&id).await.map_err(|error| error.to_string())?;
         self.unmount(container, attempt).await;
-        Ok(())
+        // It was read when the container ended; a pod that restarts for weeks must not keep all.
+        let message = message_file(&self.node.folders(&self.uid).memory, container, attempt);
+        match std::fs::remove_file(message) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     async fn unmount(&self, container: &str, attempt: u32) {
@@ -542,14 +553,14 @@ pub(crate) fn read_message(
 ) -> String {
     let Some(spec) = find(pod, container) else { return String::new() };
     let path = message_file(&node.folders(&pod.uid).memory, container, attempt);
-    let mut bytes = std::fs::read(path).unwrap_or_default();
-    bytes.truncate(MESSAGE_LEN_MAX);
+    // The container may have made the file into anything.
+    let mut bytes = foreign_file::read_start(&path, MESSAGE_LEN_MAX).unwrap_or_default();
     if bytes.is_empty() && spec.termination_message_from_log && exit_code != 0 {
         let log = log_files(node, pod, container, attempt);
         let end = logs::read_end(&log, MESSAGE_LINES_MAX, MESSAGE_FROM_LOG_LEN_MAX);
         bytes = end.unwrap_or_default();
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    message_text(&bytes, pod.init_containers.len() + pod.containers.len())
 }
 
 /// The log file of one start of a container.
@@ -583,7 +594,7 @@ fn message_file(memory: &Path, container: &str, attempt: u32) -> PathBuf {
 }
 
 /// `/etc/hosts`, `/etc/resolv.conf` and the host name of a pod, as files to be mounted.
-fn write_files(node: &Node, pod: &Pod, ip: Ipv4Addr, memory: &Path) -> std::io::Result<()> {
+fn write_files(node: &Node, pod: &Pod, ip: Ipv4Addr, memory: &Path) -> io::Result<()> {
     std::fs::create_dir_all(memory.join("messages"))?;
     let accepted = node.accepted();
     let domain = accepted.as_ref().map_or("cluster.local", |accepted| accepted.domain.as_str());

@@ -331,20 +331,20 @@ fn make_beneath(root: &Path, path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes down all mounts beneath a folder, deepest first, and removes the folder.
+/// Takes down all mounts at and beneath a folder, deepest first, and removes the folder.
 ///
 /// # Errors
 ///
 /// The first refusal, after everything has been tried.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     let mut first = None;
-    for path in mounts_beneath(folder) {
+    for path in mounts_at(folder) {
         if let Err(error) = umount2(&path, MntFlags::MNT_DETACH) {
             first.get_or_insert_with(|| io::Error::from(error));
         }
     }
     // Nothing is removed through a mount that stayed: it may be a user's disk.
-    if mounts_beneath(folder).is_empty()
+    if mounts_at(folder).is_empty()
         && let Err(error) = remove_folder(folder)
     {
         first.get_or_insert(error);
@@ -352,13 +352,13 @@ pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     first.map_or(Ok(()), Err)
 }
 
-fn mounts_beneath(folder: &Path) -> Vec<PathBuf> {
+fn mounts_at(folder: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mut found: Vec<PathBuf> = text
         .lines()
         .filter_map(|line| line.split(' ').nth(1))
         .map(|path| PathBuf::from(path.replace("\\040", " ")))
-        .filter(|path| path.starts_with(folder) && path != folder)
+        .filter(|path| path.starts_with(folder))
         .collect();
     found.sort();
     found.reverse();

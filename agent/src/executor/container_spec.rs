@@ -11,7 +11,7 @@ use bramble_runtime::spec::resources::{QosClass, Resources, oom_score_adj};
 use bramble_runtime::spec::{
     self, ContainerSpec, Mount, MountSource, Namespace, Propagation, Seccomp,
 };
-use bramble_shared::link::{Container, Pod};
+use bramble_shared::link::{Container, Pod, VolumeSource};
 
 use super::{log_file, message_file};
 use crate::node::Node;
@@ -246,7 +246,11 @@ fn mounts(
     for mount in wanted {
         let source = volumes::mount_source(&folders, pod, mount)
             .map_err(|error| PrepareError::Config(error.to_string()))?;
-        mounts.push(bind(&mount.path, &source, mount.read_only));
+        // As upstream: what the node writes there, it also reads and updates, as root.
+        let ours = pod.volumes.iter().any(|volume| {
+            volume.name == mount.volume && matches!(volume.source, VolumeSource::Data { .. })
+        });
+        mounts.push(bind(&mount.path, &source, mount.read_only || ours));
     }
     Ok(mounts)
 }
@@ -295,10 +299,6 @@ mod tests {
     use bramble_agent_core::pod_worker::example::pod;
 
     #[test]
-    fn containers_are_protected_from_oom_only_as_far_as_the_kernel_allows() {
-        let process = tempfile::tempdir().unwrap();
-        let with = |capabilities: &str| {
-    #[test]
     fn groups_that_the_kernel_would_take_for_no_change_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let image = ImageConfig::default();
@@ -322,6 +322,10 @@ mod tests {
         }
     }
 
+    #[test]
+    fn containers_are_protected_from_oom_only_as_far_as_the_kernel_allows() {
+        let process = tempfile::tempdir().unwrap();
+        let with = |capabilities: &str| {
             let status = format!("Name:\tagent\nCapEff:\t{capabilities}\n");
             std::fs::write(process.path().join("status"), status).unwrap();
             std::fs::write(process.path().join("oom_score_adj"), "-5\n").unwrap();
