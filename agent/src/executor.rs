@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bramble_agent_core::hosts::{self, Dns};
 use bramble_agent_core::message::message_text;
 use bramble_agent_core::pod_worker::{Action, Event, Pulled, Signal};
+use bramble_agent_core::stop_signal::{self, SIGTERM};
 use bramble_image::{Image, PullPolicy, PullSecrets, Reference};
 use bramble_network::NodeNetwork;
 use bramble_runtime::logs::{self, LogFiles};
@@ -27,11 +28,11 @@ use crate::cgroups;
 use crate::clock;
 use crate::container_id::ContainerId;
 use crate::facts;
-use crate::node::Node;
 use crate::foreign_file;
+use crate::node::Node;
 use crate::pod_manager::PodEvent;
-use crate::remove_folder::remove_folder;
 use crate::pod_memory;
+use crate::remove_folder::remove_folder;
 use crate::runtime_link::CallError;
 use crate::volumes;
 use container_spec::{Place, PrepareError};
@@ -41,9 +42,6 @@ const MESSAGE_LEN_MAX: u64 = 4096;
 /// Longest termination message from a log, in bytes and lines; the kubelet's bounds.
 const MESSAGE_FROM_LOG_LEN_MAX: usize = 2048;
 const MESSAGE_LINES_MAX: u64 = 80;
-/// The signal of an image that names none.
-const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
 
 /// A handle on one pod's executor.
 #[derive(Clone)]
@@ -127,14 +125,15 @@ impl PodExecutor {
             Action::RemoveContainer { container, attempt } => Job::Remove { container, attempt },
             Action::ReleaseSandbox => Job::Release,
             Action::TearDown => Job::TearDown,
-            Action::PullImage { container } => {
+            Action::PullImage { container, image } => {
                 let shared = Arc::clone(&self.shared);
-                tokio::spawn(async move { shared.pull(&container).await });
+                tokio::spawn(async move { shared.pull(container, image).await });
                 return;
             }
-            Action::Signal { container, attempt, signal } => {
+            Action::Signal { container, attempt, signal, number } => {
                 let shared = Arc::clone(&self.shared);
-                tokio::spawn(async move { shared.signal(&container, attempt, signal).await });
+                let all = signal == Signal::Kill;
+                tokio::spawn(async move { shared.signal(&container, attempt, number, all).await });
                 return;
             }
             Action::Report(_) | Action::EmitEvent(_) | Action::ReportRemoved => return,
@@ -199,9 +198,9 @@ impl Shared {
         const SANDBOX: &str = "FailedCreatePodSandBox";
         let State { pod, ip, network, .. } = self.state().clone();
         let ip = ip.ok_or_else(|| (SANDBOX, "the pod has no address".to_owned()))?;
+        let folders = self.node.folders(&self.uid);
         pod_memory::make(&folders.memory, &pod)
             .map_err(|error| (SANDBOX, format!("could not make the pod's memory: {error}")))?;
-        let folders = self.node.folders(&self.uid);
         {
             let desired = self.node.desired();
             volumes::set_up(&folders, &pod, &desired.data)
@@ -233,21 +232,20 @@ impl Shared {
         }
     }
 
-    async fn pull(&self, container: &str) {
-        let event = match self.try_pull(container).await {
+    async fn pull(&self, container: String, image: String) {
+        let event = match self.try_pull(&container, &image).await {
             Ok(event) => event,
-            Err((reason, message)) => {
-                Event::ImageFailed { container: container.to_owned(), reason, message }
-            }
+            Err((reason, message)) => Event::ImageFailed { container, image, reason, message },
         };
         self.tell(event).await;
     }
 
-    async fn try_pull(&self, container: &str) -> Result<Event, (String, String)> {
+    /// Pulls the image that was asked for, whatever the pod names by now.
+    async fn try_pull(&self, container: &str, name: &str) -> Result<Event, (String, String)> {
         let pod = self.state().pod.clone();
         let spec = find(&pod, container)
             .ok_or_else(|| ("ErrImagePull".to_owned(), "no such container".to_owned()))?;
-        let reference = Reference::parse(&spec.image)
+        let reference = Reference::parse(name)
             .map_err(|error| ("InvalidImageName".to_owned(), error.to_string()))?;
         let policy = match spec.pull_policy {
             link::PullPolicy::Always => PullPolicy::Always,
@@ -258,7 +256,8 @@ impl Shared {
         let here = self.node.image_store.get(&reference).is_some();
         let asks = policy == PullPolicy::Always || policy == PullPolicy::IfNotPresent && !here;
         if asks {
-            self.tell(Event::ImagePulling { container: container.to_owned() }).await;
+            let (container, image) = (container.to_owned(), name.to_owned());
+            self.tell(Event::ImagePulling { container, image }).await;
         }
         let begun = clock::now().instant;
         let image = self
@@ -269,9 +268,19 @@ impl Shared {
             .map_err(|error| (error.reason().to_owned(), error.message()))?;
         let took = clock::now().instant.saturating_duration_since(begun);
         let pulled = asks.then(|| Pulled { took_ms: took.as_millis(), bytes: image.size_bytes });
-        let image_id = image.image_id();
-        self.state().images.insert(container.to_owned(), image);
-        Ok(Event::ImageReady { container: container.to_owned(), image_id, pulled })
+        let ready = Event::ImageReady {
+            container: container.to_owned(),
+            image: name.to_owned(),
+            image_id: image.image_id(),
+            stop_signal: stop_signal(&image),
+            pulled,
+        };
+        let mut state = self.state();
+        // The pod may name another image by now, whose pull may have been faster.
+        if find(&state.pod, container).is_some_and(|spec| spec.image == name) {
+            state.images.insert(container.to_owned(), image);
+        }
+        Ok(ready)
     }
 
     fn pull_secrets(&self, pod: &Pod) -> PullSecrets {
@@ -387,16 +396,8 @@ impl Shared {
         })
     }
 
-    async fn signal(&self, container: &str, attempt: u32, signal: Signal) {
+    async fn signal(&self, container: &str, attempt: u32, number: i32, all: bool) {
         let id = ContainerId::text(&self.uid, container, attempt);
-        let (number, all) = match signal {
-            Signal::Kill => (SIGKILL, true),
-            Signal::Term => {
-                let image = self.state().images.get(container).cloned();
-                let named = image.and_then(|image| image.config.stop_signal);
-                (named.as_deref().and_then(signal_number).unwrap_or(SIGTERM), false)
-            }
-        };
         if let Err(error) = self.node.runtime.kill(&id, number, all).await {
             // It has ended meanwhile, or was never created: its event is on the way.
             tracing::debug!(%error, id, "a signal reached nobody");
@@ -616,25 +617,12 @@ fn find<'a>(pod: &'a Pod, container: &str) -> Option<&'a Container> {
     pod.init_containers.iter().chain(&pod.containers).find(|each| each.name == container)
 }
 
-/// The number of a signal as images name it: `SIGQUIT`, `QUIT` or `3`.
-fn signal_number(name: &str) -> Option<i32> {
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
-    }
-    let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
-    full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stop_signals_are_read_as_images_write_them() {
-        assert_eq!(signal_number("SIGQUIT"), Some(3));
-        assert_eq!(signal_number("TERM"), Some(15));
-        assert_eq!(signal_number("10"), Some(10));
-        assert_eq!(signal_number("99"), None);
-        assert_eq!(signal_number("SIGNOTHING"), None);
-    }
+/// The signal by which an image wants to be stopped.
+fn stop_signal(image: &Image) -> i32 {
+    let Some(named) = &image.config.stop_signal else { return SIGTERM };
+    stop_signal::number(named).unwrap_or_else(|| {
+        let digest = image.digest;
+        tracing::warn!(image = %digest, signal = named, "the image's STOPSIGNAL is no signal");
+        SIGTERM
+    })
 }

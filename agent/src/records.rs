@@ -9,7 +9,7 @@ use bramble_runtime::whole_file;
 use bramble_shared::link::Accepted;
 
 /// First byte of a record; another one means another version, whose pods start afresh.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Writes a pod's record.
 ///

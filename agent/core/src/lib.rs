@@ -17,4 +17,5 @@ pub mod restart;
 pub mod routes;
 pub mod service_rules;
 pub mod status;
+pub mod stop_signal;
 pub mod volume;

@@ -35,6 +35,8 @@ use container_life::ContainerLife;
 use event_text::EventText;
 pub use record::{ContainerRecord, Found, PodRecord};
 
+/// Shortest time between the stop signal and the kill; the kubelet's.
+const GRACE_MIN: Duration = Duration::from_secs(1);
 /// Time after which a kill that had no effect yet is repeated.
 const KILL_REPEAT: Duration = Duration::from_secs(5);
 /// First wait after a sandbox or volume that could not be set up; doubled up to the longest.
@@ -87,7 +89,7 @@ enum Purpose {
 pub enum Event {
     /// The master wants the pod in this form; deletion comes this way, too.
     Desired(Box<Pod>),
-    /// The master knows no such pod any more: kill and clean up.
+    /// The master knows no such pod any more: stop it and clean up.
     Gone,
     /// Namespaces, network and volumes are there.
     SandboxReady {
@@ -105,13 +107,19 @@ pub enum Event {
     ImagePulling {
         /// Container.
         container: String,
+        /// The image as the container names it.
+        image: String,
     },
     /// The image is here.
     ImageReady {
         /// Container.
         container: String,
+        /// The image as the container names it.
+        image: String,
         /// Digest reference.
         image_id: String,
+        /// Number of the signal that ends its program, by its `STOPSIGNAL`.
+        stop_signal: i32,
         /// How it came; none if it was here.
         pulled: Option<Pulled>,
     },
@@ -119,6 +127,8 @@ pub enum Event {
     ImageFailed {
         /// Container.
         container: String,
+        /// The image as the container names it.
+        image: String,
         /// `ErrImagePull`, `ErrImageNeverPull`, `InvalidImageName`.
         reason: String,
         /// In words.
@@ -219,6 +229,8 @@ pub enum Action {
     PullImage {
         /// Container.
         container: String,
+        /// The image as the container names it.
+        image: String,
     },
     /// Creates and starts the container. Answer: started, not created or not started.
     StartContainer {
@@ -233,8 +245,10 @@ pub enum Action {
         container: String,
         /// Number of the start.
         attempt: u32,
-        /// Which signal.
+        /// What for.
         signal: Signal,
+        /// Its number.
+        number: i32,
     },
     /// Removes what is left of a container that has ended, but not its log.
     RemoveContainer {
@@ -336,7 +350,15 @@ impl PodWorker {
         let mut actions = Vec::new();
         match event {
             Event::Desired(pod) => self.desired(*pod, now, &mut actions),
-            Event::Gone => self.delete(0, now, &mut actions),
+            Event::Gone => {
+                // Nobody asked for haste: its containers get what the deletion left them, or
+                // what the pod says, as with the kubelet.
+                let grace_s = match self.pod.deletion {
+                    Some(Deletion { grace_s }) => grace_s,
+                    None => self.pod.termination_grace_s,
+                };
+                self.delete(grace_s, now, &mut actions);
+            }
             Event::SandboxReady { ip } => {
                 // Late answers of a try that a deletion overtook: the tear-down takes it away.
                 if matches!(self.state, State::SettingUp { .. }) {
@@ -405,8 +427,10 @@ impl PodWorker {
             containers: &containers,
         });
         // A pod that failed as a whole stays running until its containers are gone.
+        let over = matches!(self.state, State::TearingDown { .. } | State::Stopped);
         let phase = match (&self.failure, self.alive()) {
             (Some(_), false) => PodPhase::Failed,
+            (None, false) if over => status::phase_at_end(computed, &containers),
             (Some(_), true) | (None, _) => computed,
         };
         let active = matches!(self.state, State::Active | State::Stopping { .. });
@@ -450,7 +474,7 @@ impl PodWorker {
     }
 
     fn delete(&mut self, grace_s: u32, now: Moment, actions: &mut Vec<Action>) {
-        let kill_at = now.instant + Duration::from_secs(u64::from(grace_s));
+        let kill_at = now.instant + grace(grace_s);
         match &mut self.state {
             State::SettingUp { .. } | State::Finished => self.tear_down(actions),
             State::Active => self.stop(Purpose::Deleted, kill_at),
@@ -483,7 +507,7 @@ impl PodWorker {
 
     fn container_event(&mut self, event: Event, now: Moment, actions: &mut Vec<Action>) {
         let name = match &event {
-            Event::ImagePulling { container }
+            Event::ImagePulling { container, .. }
             | Event::ImageReady { container, .. }
             | Event::ImageFailed { container, .. }
             | Event::ContainerStarted { container, .. }
@@ -542,10 +566,11 @@ impl PodWorker {
         }
         let policy = self.pod.restart_policy;
         let text = self.text();
+        let kill_at = self.grace_end(now);
         let mut initialized = true;
         for life in self.lives.iter_mut().filter(|life| life.init) {
             let policy = if life.sidecar { RestartPolicy::Always } else { init_policy(policy) };
-            life.drive(policy, now, &text, actions);
+            life.drive(policy, now, kill_at, &text, actions);
             if life.ended_for_good(policy) && !life.sidecar && life.last_code() != Some(0) {
                 // An init container failed and is not tried again: the pod has failed.
                 self.stop(Purpose::Completed, self.grace_end(now));
@@ -565,7 +590,7 @@ impl PodWorker {
         }
         for life in self.lives.iter_mut().filter(|life| !life.init) {
             life.initialized();
-            life.drive(policy, now, &text, actions);
+            life.drive(policy, now, kill_at, &text, actions);
         }
         if self.lives.iter().filter(|life| !life.init).all(|life| life.ended_for_good(policy)) {
             self.stop(Purpose::Completed, self.grace_end(now));
@@ -643,7 +668,7 @@ impl PodWorker {
     }
 
     fn grace_end(&self, now: Moment) -> Instant {
-        now.instant + Duration::from_secs(u64::from(self.pod.termination_grace_s))
+        now.instant + grace(self.pod.termination_grace_s)
     }
 
     fn text(&self) -> EventText {
@@ -659,6 +684,11 @@ impl PodWorker {
             .chain(&self.pod.init_containers)
             .find(|container| container.name == name)
     }
+}
+
+/// A grace in seconds, but never none: every program hears of its end, as with the kubelet.
+fn grace(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds)).max(GRACE_MIN)
 }
 
 /// Init containers of a pod that is always restarted are restarted after a failure only.

@@ -46,7 +46,11 @@ pub fn phase(input: &PhaseInput<'_>) -> PodPhase {
     });
     let succeeded = count(|status| last_exit_code(status) == Some(0));
     let all = input.containers.len();
-    if pending_init || waiting > 0 {
+    // A sidecar that waits for its restart does not undo what was begun after it.
+    let begun = count(|status| {
+        !matches!(status.state, ContainerState::Waiting { .. }) || status.last_state.is_some()
+    });
+    if pending_init && begun == 0 || waiting > 0 {
         return PodPhase::Pending;
     }
     if running > 0 || sidecar_runs {
@@ -57,6 +61,21 @@ pub fn phase(input: &PhaseInput<'_>) -> PodPhase {
         RestartPolicy::OnFailure | RestartPolicy::Never if succeeded == all => PodPhase::Succeeded,
         RestartPolicy::Never => PodPhase::Failed,
         RestartPolicy::OnFailure => PodPhase::Running,
+    }
+}
+
+/// The phase of a pod of which nothing runs and nothing will: a pod that is deleted ends as if it
+/// were never restarted, and one that never ran has failed.
+#[must_use]
+pub fn phase_at_end(computed: PodPhase, containers: &[ContainerStatus]) -> PodPhase {
+    match computed {
+        PodPhase::Succeeded | PodPhase::Failed => computed,
+        PodPhase::Pending | PodPhase::Running => {
+            match containers.iter().all(|status| last_exit_code(status) == Some(0)) {
+                true => PodPhase::Succeeded,
+                false => PodPhase::Failed,
+            }
+        }
     }
 }
 
@@ -144,5 +163,24 @@ mod tests {
         check(Always, &[(RUNNING, false)], &[(waiting(), None)], Pending);
         check(Never, &[(RUNNING, true)], &[(ended(0), None)], Running);
         check(Never, &[(ended(137), true)], &[(ended(0), None)], Succeeded);
+        check(Always, &[(waiting(), true)], &[(waiting(), None)], Pending);
+        check(Always, &[(waiting(), true)], &[(RUNNING, None)], Running);
+        check(Always, &[(waiting(), true)], &[(waiting(), Some(1))], Running);
+        check(Always, &[(waiting(), true)], &[(RUNNING, None), (waiting(), None)], Pending);
+    }
+
+    #[test]
+    fn a_deleted_pod_ends_in_a_phase_that_is_final() {
+        use PodPhase::{Failed, Pending, Running, Succeeded};
+        let check = |computed, states: &[(ContainerState, Option<i32>)], expected| {
+            let containers: Vec<_> =
+                states.iter().map(|(state, last)| status(state.clone(), *last)).collect();
+            assert_eq!(phase_at_end(computed, &containers), expected, "{computed:?} {states:?}");
+        };
+        check(Running, &[(ended(0), None), (ended(0), None)], Succeeded);
+        check(Running, &[(ended(0), None), (ended(143), None)], Failed);
+        check(Running, &[(waiting(), Some(0))], Succeeded);
+        check(Pending, &[(waiting(), None)], Failed);
+        check(Failed, &[(ended(0), None)], Failed);
     }
 }

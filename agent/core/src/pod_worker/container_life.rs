@@ -11,10 +11,11 @@ use bramble_shared::link::{Container, ContainerState, ContainerStatus, RestartPo
 use embassy_time::{Duration, Instant};
 
 use super::event_text::EventText;
-use super::{Action, Event, Exit, Signal};
+use super::{Action, Event, Exit, KILL_REPEAT, Signal};
 use crate::moment::Moment;
 use crate::restart::{self, BackOff, PullBackOff};
 use crate::status::exit_code;
+use crate::stop_signal::{SIGKILL, SIGTERM};
 
 /// A failed pull shows its error for this long before it is shown as a back-off, so that a
 /// watcher sees both, as with the kubelet's next sync.
@@ -27,6 +28,10 @@ const CREATE_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct ContainerLife {
     pub(super) name: String,
     pub(super) image: String,
+    /// The image of the current or last run, which may be an earlier one; empty before the first.
+    pub(super) run_image: String,
+    /// Number of the signal by which that image wants to be stopped.
+    pub(super) stop_signal: i32,
     pub(super) init: bool,
     pub(super) sidecar: bool,
     pub(super) step: Step,
@@ -38,9 +43,11 @@ pub(super) struct ContainerLife {
     pub(super) image_id: String,
     pub(super) back_off: BackOff,
     pub(super) term_sent: bool,
+    /// When a container that was told to end for its restart is killed.
+    kill_at: Option<Instant>,
     pull_back_off: PullBackOff,
     /// The image has changed: the next end is followed by a start whatever the policy says.
-    changed: bool,
+    pub(super) changed: bool,
     /// At least one start was made.
     pub(super) ran: bool,
 }
@@ -73,6 +80,8 @@ impl ContainerLife {
         Self {
             name: container.name.clone(),
             image: container.image.clone(),
+            run_image: String::new(),
+            stop_signal: SIGTERM,
             init,
             sidecar: container.sidecar,
             step: Step::Idle,
@@ -83,6 +92,7 @@ impl ContainerLife {
             image_id: String::new(),
             back_off: BackOff::default(),
             term_sent: false,
+            kill_at: None,
             pull_back_off: PullBackOff::default(),
             changed: false,
             ran: false,
@@ -98,7 +108,10 @@ impl ContainerLife {
                 "" => String::new(),
                 id => format!("bramble://{id}"),
             },
-            image: self.image.clone(),
+            image: match self.run_image.as_str() {
+                "" => self.image.clone(),
+                image => image.to_owned(),
+            },
             image_id: self.image_id.clone(),
             restart_count: self.attempt,
             // An init container is ready once it is done.
@@ -143,7 +156,8 @@ impl ContainerLife {
             }
             Step::CreateWaiting { until } => Some(until),
             Step::Ended { restart_at } => restart_at,
-            Step::Idle | Step::Pulling | Step::Starting | Step::Running | Step::Given => None,
+            Step::Running => self.kill_at,
+            Step::Idle | Step::Pulling | Step::Starting | Step::Given => None,
         }
     }
 
@@ -165,11 +179,17 @@ impl ContainerLife {
         self.pull_back_off.note_success();
         match self.step {
             Step::Running | Step::Starting => self.changed = true,
-            // The answer to the old image's pull is still on its way; the start that follows
-            // is made with the new one, which the shell resolves at that time.
-            Step::Pulling => {}
-            Step::PullWaiting { .. } => self.step = Step::Idle,
-            Step::Idle | Step::CreateWaiting { .. } | Step::Ended { .. } | Step::Given => {}
+            // The answer to the old image's pull will be of no use: the new one is asked for.
+            Step::Pulling | Step::PullWaiting { .. } | Step::CreateWaiting { .. } => {
+                self.step = Step::Idle;
+            }
+            // A container that waits for its restart need not wait with another image.
+            Step::Ended { restart_at: Some(_) } => {
+                self.changed = true;
+                self.back_off = BackOff::default();
+                self.step = Step::Ended { restart_at: None };
+            }
+            Step::Idle | Step::Ended { restart_at: None } | Step::Given => {}
         }
     }
 
@@ -189,19 +209,28 @@ impl ContainerLife {
             let message = format!("Stopping container {}", self.name);
             actions.push(text.normal(&self.field_path(), "Killing", &message));
         }
+        self.send(signal, actions);
+    }
+
+    fn send(&mut self, signal: Signal, actions: &mut Vec<Action>) {
         self.term_sent = true;
         actions.push(Action::Signal {
             container: self.name.clone(),
             attempt: self.attempt,
             signal,
+            number: match signal {
+                Signal::Term => self.stop_signal,
+                Signal::Kill => SIGKILL,
+            },
         });
     }
 
-    /// Asks for the next step if it is due.
+    /// Asks for the next step if it is due. A container that is told to end now has until `kill_at`.
     pub(super) fn drive(
         &mut self,
         policy: RestartPolicy,
         now: Moment,
+        kill_at: Instant,
         text: &EventText,
         actions: &mut Vec<Action>,
     ) {
@@ -226,12 +255,12 @@ impl ContainerLife {
                 let message =
                     format!("Container {} definition changed, will be restarted", self.name);
                 actions.push(text.normal(&self.field_path(), "Killing", &message));
-                self.term_sent = true;
-                actions.push(Action::Signal {
-                    container: self.name.clone(),
-                    attempt: self.attempt,
-                    signal: Signal::Term,
-                });
+                self.kill_at = Some(kill_at);
+                self.send(Signal::Term, actions);
+            }
+            Step::Running if self.kill_at.is_some_and(|at| at <= now.instant) => {
+                self.kill_at = Some(now.instant + KILL_REPEAT);
+                self.send(Signal::Kill, actions);
             }
             Step::Ended { restart_at: Some(at) } if at <= now.instant => {
                 self.changed = false;
@@ -243,7 +272,7 @@ impl ContainerLife {
                 if self.changed || restart::restarts(policy, code) {
                     self.wait_for_restart(now, text, actions);
                     if self.step == (Step::Ended { restart_at: Some(now.instant) }) {
-                        self.drive(policy, now, text, actions);
+                        self.drive(policy, now, kill_at, text, actions);
                     }
                 }
             }
@@ -282,7 +311,8 @@ impl ContainerLife {
 
     fn pull(&mut self, actions: &mut Vec<Action>) {
         self.step = Step::Pulling;
-        actions.push(Action::PullImage { container: self.name.clone() });
+        let (container, image) = (self.name.clone(), self.image.clone());
+        actions.push(Action::PullImage { container, image });
     }
 
     /// Takes in an event about this container. `wanted` is false once the pod stops.
@@ -296,17 +326,19 @@ impl ContainerLife {
     ) {
         let path = self.field_path();
         match event {
-            Event::ImagePulling { .. } => {
-                if self.step == Step::Pulling {
+            Event::ImagePulling { image, .. } => {
+                if self.step == Step::Pulling && image == self.image {
                     let message = format!("Pulling image \"{}\"", self.image);
                     actions.push(text.normal(&path, "Pulling", &message));
                 }
             }
-            Event::ImageReady { image_id, pulled, .. } => {
-                if self.step != Step::Pulling || !wanted {
+            Event::ImageReady { image, image_id, stop_signal, pulled, .. } => {
+                if self.step != Step::Pulling || image != self.image || !wanted {
                     return;
                 }
                 self.image_id = image_id;
+                self.run_image = image;
+                self.stop_signal = stop_signal;
                 self.pull_back_off.note_success();
                 let message = match pulled {
                     Some(pulled) => {
@@ -330,8 +362,8 @@ impl ContainerLife {
                     attempt: self.attempt,
                 });
             }
-            Event::ImageFailed { reason, message, .. } => {
-                if self.step != Step::Pulling {
+            Event::ImageFailed { image, reason, message, .. } => {
+                if self.step != Step::Pulling || image != self.image {
                     return;
                 }
                 let until = now.instant + self.pull_back_off.note_failure();
@@ -344,8 +376,9 @@ impl ContainerLife {
                 let sentence = capitalized(&message);
                 actions.push(text.warning(&path, "Failed", &sentence));
                 actions.push(text.warning(&path, "Failed", &format!("Error: {reason}")));
-                // Only failed pulls become back-offs; the other reasons stay as they are.
-                let shown_until = (reason == "ErrImagePull").then_some(now.instant + ERROR_SHOWN);
+                // What no pull can mend stays as it is; every pull that failed becomes a back-off.
+                let pulled = !matches!(reason.as_str(), "ErrImageNeverPull" | "InvalidImageName");
+                let shown_until = pulled.then_some(now.instant + ERROR_SHOWN);
                 self.keep_last();
                 self.shown = waiting(&reason, &message);
                 self.step = Step::PullWaiting { shown_until, until };
@@ -360,6 +393,7 @@ impl ContainerLife {
                 self.ran = true;
                 // A signal that was sent before the program ran has reached nobody.
                 self.term_sent = false;
+                self.kill_at = None;
                 self.shown = ContainerState::Running { started_ms: now.time_of_day_ms };
                 if attempt > 0 {
                     self.back_off.note_start(now.instant);
@@ -435,6 +469,7 @@ impl ContainerLife {
             finished_ms: exit.finished_ms.max(started_ms),
         };
         self.step = Step::Ended { restart_at: None };
+        self.kill_at = None;
         actions
             .push(Action::RemoveContainer { container: self.name.clone(), attempt: self.attempt });
     }

@@ -47,6 +47,10 @@ pub struct ContainerRecord {
     pub container_id: String,
     /// Digest reference of the image.
     pub image_id: String,
+    /// The image of the current or last run, as the container named it then.
+    pub run_image: String,
+    /// Number of the signal that stops it.
+    pub stop_signal: i32,
     /// Wait after the next end, in seconds.
     pub back_off_s: u64,
     /// A start was asked for and may have happened.
@@ -89,6 +93,8 @@ impl PodWorker {
                     last_state: life.last_state.clone(),
                     container_id: life.container_id.clone(),
                     image_id: life.image_id.clone(),
+                    run_image: life.run_image.clone(),
+                    stop_signal: life.stop_signal,
                     back_off_s: life.back_off.wait_s(),
                     alive: life.alive(),
                     ran: life.ran,
@@ -158,11 +164,15 @@ fn restore(
     life.image_id.clone_from(&old.image_id);
     life.back_off = BackOff::resumed(old.back_off_s, now.instant);
     life.ran = old.ran;
+    life.run_image.clone_from(&old.run_image);
+    life.stop_signal = old.stop_signal;
     match (found, &old.state) {
         (Some(found), state) if old.alive || matches!(state, ContainerState::Running { .. }) => {
             life.attempt = found.attempt;
             life.step = Step::Running;
             life.ran = true;
+            // The image was changed and the agent ended before the container did.
+            life.changed = !life.run_image.is_empty() && life.run_image != life.image;
             life.container_id.clone_from(&found.id);
             if !matches!(life.shown, ContainerState::Running { .. }) {
                 life.shown = ContainerState::Running { started_ms: now.time_of_day_ms };

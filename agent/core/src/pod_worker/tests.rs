@@ -15,8 +15,14 @@ fn ready() -> Event {
 }
 
 fn image(name: &str) -> Event {
+    image_named(name, "busybox:1")
+}
+
+fn image_named(name: &str, image: &str) -> Event {
     Event::ImageReady {
         container: name.to_owned(),
+        image: image.to_owned(),
+        stop_signal: 15,
         image_id: "busybox@sha256:1".to_owned(),
         pulled: None,
     }
@@ -44,11 +50,11 @@ fn short(actions: &[Action]) -> String {
         .iter()
         .filter_map(|action| match action {
             Action::SetUpSandbox => Some("set-up".to_owned()),
-            Action::PullImage { container } => Some(format!("pull {container}")),
+            Action::PullImage { container, .. } => Some(format!("pull {container}")),
             Action::StartContainer { container, attempt } => {
                 Some(format!("start {container}#{attempt}"))
             }
-            Action::Signal { container, attempt, signal } => {
+            Action::Signal { container, attempt, signal, .. } => {
                 Some(format!("{signal:?} {container}#{attempt}"))
             }
             Action::RemoveContainer { container, attempt } => {
@@ -259,15 +265,19 @@ fn a_crashing_container_backs_off_after_one_immediate_restart() {
     assert_eq!(worker.status().containers[0].restart_count, 2);
 }
 
+fn not_pulled(reason: &str) -> Event {
+    Event::ImageFailed {
+        container: "main".to_owned(),
+        image: "busybox:1".to_owned(),
+        reason: reason.to_owned(),
+        message: "no such image".to_owned(),
+    }
+}
+
 #[test]
 fn a_failed_pull_is_an_error_and_then_a_back_off() {
     let (mut worker, _) = PodWorker::new(pod(), at(0));
-    let failed = Event::ImageFailed {
-        container: "main".to_owned(),
-        reason: "ErrImagePull".to_owned(),
-        message: "no such image".to_owned(),
-    };
-    play(&mut worker, 0, vec![ready(), failed]);
+    play(&mut worker, 0, vec![ready(), not_pulled("ErrImagePull")]);
     assert_eq!(waiting_reason(&worker, 0), "ErrImagePull");
     assert_eq!(worker.status().phase, PodPhase::Pending);
     assert_eq!(worker.next_deadline(), Some(at(3_000).instant));
@@ -317,10 +327,11 @@ fn grace_over_means_kill_and_kill_again() {
     assert_eq!(short(&worker.on_event(Event::Timer, at(7_999))), "");
     assert_eq!(short(&worker.on_event(Event::Timer, at(8_000))), "Kill main#0");
     assert_eq!(short(&worker.on_event(Event::Timer, at(13_000))), "Kill main#0");
-    // The master forgot the pod: no more waiting, and not twice.
-    assert_eq!(short(&worker.on_event(Event::Gone, at(13_500))), "Kill main#0");
+    // The master forgot the pod: not sooner than it would be for that.
+    assert_eq!(short(&worker.on_event(Event::Gone, at(13_500))), "");
+    assert_eq!(short(&worker.on_event(Event::Timer, at(18_000))), "Kill main#0");
     assert_eq!(
-        short(&worker.on_event(exited("main", 0, 137), at(14_000))),
+        short(&worker.on_event(exited("main", 0, 137), at(18_500))),
         "remove main#0, tear-down"
     );
 }
@@ -377,7 +388,11 @@ fn a_new_image_restarts_the_container_at_once() {
     let log = play(
         &mut worker,
         10,
-        vec![Event::Desired(Box::new(changed)), exited("main", 0, 143), image("main")],
+        vec![
+            Event::Desired(Box::new(changed)),
+            exited("main", 0, 143),
+            image_named("main", "busybox:2"),
+        ],
     );
     assert_eq!(log, ["Term main#0", "remove main#0, pull main", "start main#1"]);
 }
@@ -437,6 +452,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => Event::SandboxFailed { reason: "FailedMount".to_owned(), message: String::new() },
         5 => Event::ImageFailed {
             container: name.to_owned(),
+            image: "busybox:1".to_owned(),
             reason: "ErrImagePull".to_owned(),
             message: String::new(),
         },
@@ -468,7 +484,9 @@ fn answer_all(worker: &mut PodWorker, mut actions: Vec<Action>, mut ms: u64) -> 
         for action in actions.drain(..) {
             match action {
                 Action::SetUpSandbox => answers.push(ready()),
-                Action::PullImage { container } => answers.push(image(&container)),
+                Action::PullImage { container, image } => {
+                    answers.push(image_named(&container, &image));
+                }
                 Action::StartContainer { container, attempt } => {
                     answers.push(started(&container, attempt));
                 }
@@ -544,4 +562,157 @@ fn a_used_up_log_budget_is_told_on_the_pod_and_changes_nothing() {
     assert_eq!(event.reason, "LogBudgetExceeded");
     assert!(event.message.contains("64 MiB"), "{}", event.message);
     assert_eq!(worker.status(), before);
+}
+
+fn with_image(image: &str) -> Event {
+    let mut pod = pod();
+    pod.containers[0].image = image.to_owned();
+    Event::Desired(Box::new(pod))
+}
+
+#[test]
+fn an_image_that_is_changed_while_it_is_pulled_is_never_started() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready()]);
+    let actions = worker.on_event(with_image("busybox:2"), at(1_000));
+    assert!(actions.contains(&Action::PullImage {
+        container: "main".to_owned(),
+        image: "busybox:2".to_owned(),
+    }));
+    // The old one comes, or cannot be had; neither is of interest any more.
+    assert_eq!(play(&mut worker, 2, vec![image("main"), not_pulled("ErrImagePull")]), ["", ""]);
+    assert_eq!(waiting_reason(&worker, 0), "ContainerCreating");
+    let log = play(&mut worker, 4, vec![image_named("main", "busybox:2"), started("main", 0)]);
+    assert_eq!(log, ["start main#0", ""]);
+    assert_eq!(worker.status().containers[0].image, "busybox:2");
+}
+
+#[test]
+fn a_changed_container_that_ignores_its_stop_signal_is_killed_after_its_grace() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    assert_eq!(short(&worker.on_event(with_image("busybox:2"), at(10_000))), "Term main#0");
+    assert_eq!(worker.status().containers[0].image, "busybox:1", "that is what runs");
+    assert_eq!(worker.next_deadline(), Some(at(40_000).instant));
+    assert_eq!(short(&worker.on_event(Event::Timer, at(39_999))), "");
+    assert_eq!(short(&worker.on_event(Event::Timer, at(40_000))), "Kill main#0");
+    assert_eq!(short(&worker.on_event(Event::Timer, at(45_000))), "Kill main#0");
+    let ended = worker.on_event(exited("main", 0, 137), at(46_000));
+    assert_eq!(short(&ended), "remove main#0, pull main");
+    let log = play(&mut worker, 50, vec![image_named("main", "busybox:2"), started("main", 1)]);
+    assert_eq!(log, ["start main#1", ""]);
+    assert_eq!(worker.next_deadline(), None);
+}
+
+#[test]
+fn a_change_of_the_image_outlives_the_agent() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0), with_image("busybox:2")]);
+    let found =
+        Found { container: "main".to_owned(), attempt: 0, id: "u1.main.0".to_owned(), exit: None };
+    let (adopted, actions) = PodWorker::adopt(worker.record(), &[found], true, at(9_000));
+    assert_eq!(short(&actions), "Term main#0");
+    assert_eq!(adopted.next_deadline(), Some(at(39_000).instant));
+}
+
+#[test]
+fn a_crashing_container_is_restarted_at_once_with_another_image() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    let crashes = vec![
+        ready(),
+        image("main"),
+        started("main", 0),
+        exited("main", 0, 1),
+        image("main"),
+        started("main", 1),
+        exited("main", 1, 1),
+    ];
+    play(&mut worker, 0, crashes);
+    assert_eq!(waiting_reason(&worker, 0), "CrashLoopBackOff");
+    assert_eq!(short(&worker.on_event(with_image("busybox:2"), at(7_000))), "pull main");
+}
+
+#[test]
+fn a_registry_that_is_down_becomes_a_back_off_and_what_no_pull_mends_does_not() {
+    let shown = |reason| {
+        let (mut worker, _) = PodWorker::new(pod(), at(0));
+        play(&mut worker, 0, vec![ready(), not_pulled(reason)]);
+        let first = waiting_reason(&worker, 0);
+        worker.on_event(Event::Timer, at(3_000));
+        (first, waiting_reason(&worker, 0))
+    };
+    let pair = |one: &str, two: &str| (one.to_owned(), two.to_owned());
+    assert_eq!(shown("RegistryUnavailable"), pair("RegistryUnavailable", "ImagePullBackOff"));
+    assert_eq!(shown("InvalidImageName"), pair("InvalidImageName", "InvalidImageName"));
+    assert_eq!(shown("ErrImageNeverPull"), pair("ErrImageNeverPull", "ErrImageNeverPull"));
+}
+
+#[test]
+fn a_pod_that_the_master_forgot_gets_its_stop_signal_and_its_grace() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    assert_eq!(short(&worker.on_event(Event::Gone, at(10_000))), "Term main#0");
+    assert_eq!(worker.next_deadline(), Some(at(40_000).instant));
+    // A deletion without grace, too, gives a program a second.
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    assert_eq!(short(&worker.on_event(deleted(pod(), 0), at(10_000))), "Term main#0");
+    assert_eq!(short(&worker.on_event(Event::Timer, at(11_000))), "Kill main#0");
+}
+
+#[test]
+fn a_deleted_pod_is_over_when_its_containers_are() {
+    for (code, phase) in [(0, PodPhase::Succeeded), (143, PodPhase::Failed)] {
+        let (mut worker, _) = PodWorker::new(pod(), at(0));
+        play(&mut worker, 0, vec![ready(), image("main"), started("main", 0), deleted(pod(), 30)]);
+        assert_eq!(worker.status().phase, PodPhase::Running);
+        let last = worker.on_event(exited("main", 0, code), at(5_000));
+        assert_eq!(short(&last), "remove main#0, tear-down");
+        let told = last
+            .iter()
+            .any(|action| matches!(action, Action::Report(status) if status.phase == phase));
+        assert!(told, "{last:?}");
+    }
+}
+
+#[test]
+fn a_sidecar_in_back_off_leaves_the_pod_running() {
+    let mut pod = pod();
+    pod.init_containers = vec![container("side")];
+    pod.init_containers[0].sidecar = true;
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    let events = vec![
+        ready(),
+        image("side"),
+        started("side", 0),
+        image("main"),
+        started("main", 0),
+        exited("side", 0, 1),
+        image("side"),
+        started("side", 1),
+        exited("side", 1, 1),
+    ];
+    play(&mut worker, 0, events);
+    let status = worker.status();
+    assert!(matches!(&status.init_containers[0].state, ContainerState::Waiting { .. }));
+    assert_eq!((status.phase, status.ready), (PodPhase::Running, false));
+}
+
+#[test]
+fn the_stop_signal_of_an_image_outlives_the_agent() {
+    let (mut worker, _) = PodWorker::new(pod(), at(0));
+    let quits = Event::ImageReady {
+        container: "main".to_owned(),
+        image: "busybox:1".to_owned(),
+        image_id: String::new(),
+        stop_signal: 37,
+        pulled: None,
+    };
+    play(&mut worker, 0, vec![ready(), quits, started("main", 0)]);
+    let found =
+        Found { container: "main".to_owned(), attempt: 0, id: "u1.main.0".to_owned(), exit: None };
+    let (mut adopted, _) = PodWorker::adopt(worker.record(), &[found], true, at(9_000));
+    let actions = adopted.on_event(deleted(pod(), 30), at(10_000));
+    let told = actions.iter().any(|action| matches!(action, Action::Signal { number: 37, .. }));
+    assert!(told, "{actions:?}");
 }

@@ -25,6 +25,7 @@ use crate::protocol::{
     CONTAINER_ID_LEN_MAX, ContainerState, CreateContainer, EXEC_OUTPUT_LEN_MAX, Event,
     ExecContainer, ExecOutcome, Failure, FailureReason, Request, Response, STDIO_BUDGET_DEFAULT,
 };
+use crate::sys::signals;
 
 /// Who asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,9 +304,10 @@ impl Runtime {
     }
 
     fn kill(&mut self, id: &str, signal: i32, all: bool) -> Result<Response, Failure> {
-        let signal = Signal::try_from(signal).map_err(|_| {
-            Failure::new(FailureReason::Invalid, format!("there is no signal {signal}"))
-        })?;
+        if !(1..=signals::NUMBER_MAX).contains(&signal) {
+            let text = format!("there is no signal {signal}");
+            return Err(Failure::new(FailureReason::Invalid, text));
+        }
         let cgroups = self.cgroups.clone();
         let container = self.container(id)?;
         let pid = container.pid().filter(|&pid| {
@@ -313,10 +315,14 @@ impl Runtime {
             container.adopted.is_none() || process::runs(pid, container.record.start_ticks)
         });
         if all {
+            let signal = Signal::try_from(signal).map_err(|_| {
+                let text = format!("signal {signal} is for one process only");
+                Failure::new(FailureReason::Invalid, text)
+            })?;
             cgroups.signal_all(&container.record.cgroup_path, signal);
         } else if let Some(pid) = pid {
             // It may have ended just now: its exit is on its way.
-            let _ended = kill(Pid::from_raw(pid), signal);
+            let _ended = signals::send(pid, signal);
         }
         Ok(Response::Killed)
     }
