@@ -179,7 +179,7 @@ fn read_suffix(suffix: &str) -> Result<(Format, u32, i32), ParseQuantityError> {
         other => {
             let digits = other.strip_prefix(['e', 'E']).ok_or(ParseQuantityError::Format)?;
             let exponent: i32 = digits.parse().map_err(|_| ParseQuantityError::Format)?;
-            if exponent.abs() > 40 {
+            if exponent.unsigned_abs() > 40 {
                 return Err(ParseQuantityError::Range);
             }
             (Format::Exponent, 10, exponent)

@@ -391,6 +391,18 @@ impl Status {
         Self::new(413, "RequestEntityTooLarge", message)
     }
 
+    /// What was sent could not be understood; upstream answers with an error without a reason.
+    #[must_use]
+    pub fn unreadable(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
+    /// The request asks for more than one request may; the text says what.
+    #[must_use]
+    pub fn too_large_message(why: &str) -> Self {
+        Self::new(413, "RequestEntityTooLarge", format!("Request entity is too large: {why}"))
+    }
+
     /// The client has to wait, in seconds.
     #[must_use]
     pub fn too_many_requests(message: impl Into<String>, retry_after_secs: u32) -> Self {

@@ -3,10 +3,18 @@
 //! Leap seconds are not represented, as in Unix time.
 
 const SECONDS_PER_DAY: i64 = 86_400;
+/// 0000-01-01T00:00:00Z: the first time whose year has four digits.
+const SECONDS_MIN: i64 = -62_167_219_200;
+/// 9999-12-31T23:59:59Z: the last one.
+const SECONDS_MAX: i64 = 253_402_300_799;
 
 /// Formats seconds since 1970 as `2006-01-02T15:04:05Z`.
+///
+/// Times beyond what four digits of a year can say become the first or the last of them, so that
+/// what is written can always be read.
 #[must_use]
 pub fn format(unix_secs: i64) -> String {
+    let unix_secs = unix_secs.clamp(SECONDS_MIN, SECONDS_MAX);
     let (year, month, day) = civil(unix_secs.div_euclid(SECONDS_PER_DAY));
     let second = unix_secs.rem_euclid(SECONDS_PER_DAY);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -48,7 +56,7 @@ pub fn parse_micro(text: &str) -> Option<i64> {
     let hour = number(parts.next()?, 2)?;
     let minute = number(parts.next()?, 2)?;
     let second = number(parts.next()?, 2)?;
-    if parts.next().is_some() || hour > 23 || minute > 59 || second > 60 {
+    if parts.next().is_some() || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let (micros, zone) = match rest.strip_prefix('.') {
@@ -78,7 +86,8 @@ fn zone_seconds(zone: &str) -> Option<i64> {
         _ => return None,
     };
     let (hour, minute) = zone.get(1..)?.split_once(':')?;
-    Some(sign * (number(hour, 2)? * 3600 + number(minute, 2)? * 60))
+    let (hour, minute) = (number(hour, 2)?, number(minute, 2)?);
+    (hour <= 23 && minute <= 59).then_some(sign * (hour * 3600 + minute * 60))
 }
 
 fn number(text: &str, digits: usize) -> Option<i64> {
@@ -131,6 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_can_always_be_read() {
+        for seconds in [i64::MIN, SECONDS_MIN - 1, SECONDS_MIN, 0, SECONDS_MAX, i64::MAX] {
+            let text = format(seconds);
+            assert_eq!(parse(&text), Some(seconds.clamp(SECONDS_MIN, SECONDS_MAX)), "{text}");
+            assert!(parse(&format_micro(seconds)).is_some());
+        }
+        let zoned = parse_micro("9999-12-31T23:59:59.999999-23:59").unwrap();
+        assert!(parse(&format_micro(zoned)).is_some());
+    }
+
+    #[test]
     fn fractions_and_zones_are_understood_and_nonsense_is_not() {
         assert_eq!(parse_micro("1970-01-01T01:00:00.25+01:00"), Some(250_000));
         for text in [
@@ -139,6 +159,10 @@ mod tests {
             "2026-01-01",
             "2026-01-01T00:00:00",
             "2026-13-01T00:00:00Z",
+            "2026-01-01T00:00:60Z",
+            "2026-01-01T00:00:00+24:00",
+            "2026-01-01T00:00:00+00:60",
+            "12026-01-01T00:00:00Z",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

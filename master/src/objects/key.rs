@@ -1,5 +1,6 @@
 //! Objects as they lie in the store, and the store's errors as clients see them.
 
+use bramble_api::patch::bounds;
 use bramble_api::{Resource, Status, registry};
 use bramble_store::{KeyValue, StoreError};
 use serde_json::Value;
@@ -32,11 +33,20 @@ pub(crate) fn decode(entry: &KeyValue) -> Result<Value, Status> {
 }
 
 /// Writes an object without its resource version, which is the entry's revision.
+///
+/// # Errors
+///
+/// 413 when it has become too large or too deep to be read again, whatever it was made of.
 pub(super) fn encode(object: &Value) -> Result<Vec<u8>, Status> {
+    bounds::check(object)?;
     let mut stored = object.clone();
     meta::remove(&mut stored, "resourceVersion");
-    serde_json::to_vec(&stored)
-        .map_err(|error| Status::internal(format!("could not encode the object: {error}")))
+    let bytes = serde_json::to_vec(&stored)
+        .map_err(|error| Status::internal(format!("could not encode the object: {error}")))?;
+    if bytes.len() > bounds::RESULT_LEN_MAX {
+        return Err(Status::too_large(bounds::RESULT_LEN_MAX));
+    }
+    Ok(bytes)
 }
 
 /// Says in a client's words why the store did not do it.

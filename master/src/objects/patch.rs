@@ -68,12 +68,8 @@ impl Objects {
             let patched = patched(resource, &old, part, &request.patch, options)?;
             let decoded = decode::check(resource, patched, request.validation)?;
             let mut new = decoded.object;
+            check_name(name, &mut new)?;
             check_namespace(resource, namespace, &mut new)?;
-            if meta::text(&new, "name") != name {
-                return Err(Status::bad_request(
-                    "the name of the object does not match the name on the URL",
-                ));
-            }
             check_precondition(resource, &old.object, &new)?;
             // Apply has written its own entry already.
             let tracked = matches!(request.patch, Patch::Apply { .. });
@@ -109,11 +105,27 @@ impl Objects {
             ));
         }
         let object = applied_to(resource, None, applied, *force, Part::Main, options)?;
-        let decoded = decode::check(resource, object, request.validation)?;
+        let mut decoded = decode::check(resource, object, request.validation)?;
+        check_name(name, &mut decoded.object)?;
         let write = WriteOptions { field_manager: None, ..options.clone() };
         let object = self.create(resource, namespace, decoded.object, &write).await?;
         Ok(Patched { object, created: true, warnings: decoded.warnings })
     }
+}
+
+/// Gives an object without a name the one of its path; refuses another one.
+fn check_name(name: &str, object: &mut Value) -> Result<(), Status> {
+    match meta::text(object, "name") {
+        "" => meta::set(object, "name", Value::from(name)),
+        same if same == name => {}
+        other => {
+            let other = patch::bounds::shortened(other);
+            return Err(Status::bad_request(format!(
+                "the name of the object ({other}) does not match the name on the URL ({name})"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn patched(
@@ -124,7 +136,12 @@ fn patched(
     options: &WriteOptions,
 ) -> Result<Value, Status> {
     match patch {
+        // Upstream reads null as a patch that changes nothing.
+        Patch::Json(Value::Null) | Patch::Strategic(Value::Null) => Ok(old.object.clone()),
         Patch::Json(operations) => patch::json::apply(&old.object, operations),
+        Patch::Merge(fields) if !fields.is_object() => {
+            Err(Status::bad_request("Invalid JSON Patch"))
+        }
         Patch::Merge(fields) => {
             let mut object = old.object.clone();
             patch::merge::apply(&mut object, fields);

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use super::place::{MENTIONED_MAX, Part, Place};
+use crate::patch::bounds::shortened;
 use crate::quantity::{ParseQuantityError, Quantity};
 use crate::schema::{Message, Type};
 use crate::timestamp;
@@ -48,14 +50,15 @@ pub enum CheckTypesError {
     },
 }
 
-/// Removes unknown fields and nulls from an object, and names the unknown fields as paths.
+/// Removes unknown fields and nulls from an object, and names the first unknown fields as paths.
 ///
 /// # Errors
 /// A field has a value of the wrong type.
 pub fn prune(message: Message<'_>, object: &mut Value) -> Result<Vec<String>, CheckTypesError> {
     let mut walk = Walk { unknown: Vec::new() };
-    let place = Place { owner: message.name(), path: String::new(), indexed: String::new() };
-    walk.value(Type::Message(message), object, &place)?;
+    let here = Here { owner: message.name(), place: None };
+    walk.value(Type::Message(message), object, here)?;
+    walk.unknown.sort();
     Ok(walk.unknown)
 }
 
@@ -64,26 +67,15 @@ struct Walk {
 }
 
 /// Where in the object the walk is.
-struct Place<'a> {
+#[derive(Clone, Copy)]
+struct Here<'a> {
     owner: &'a str,
-    path: String,
-    indexed: String,
+    place: Option<&'a Place<'a>>,
 }
 
-impl<'a> Place<'a> {
-    fn below(&self, owner: &'a str, key: &str) -> Self {
-        let join = |path: &str| {
-            if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-        };
-        Self { owner, path: join(&self.path), indexed: join(&self.indexed) }
-    }
-
-    fn item(&self, index: usize) -> Self {
-        Self {
-            owner: self.owner,
-            path: self.path.clone(),
-            indexed: format!("{}[{index}]", self.indexed),
-        }
+impl Here<'_> {
+    fn path(&self) -> String {
+        self.place.map(Place::plain).unwrap_or_default()
     }
 
     fn wrong(&self, value: &Value, expected: Type<'_>) -> CheckTypesError {
@@ -101,18 +93,18 @@ impl<'a> Place<'a> {
         CheckTypesError::WrongType {
             found,
             owner: self.owner.to_owned(),
-            path: self.path.clone(),
+            path: self.path(),
             expected: name(expected),
         }
     }
 }
 
 impl Walk {
-    fn value<'a>(
+    fn value(
         &mut self,
-        kind: Type<'a>,
+        kind: Type<'_>,
         value: &mut Value,
-        place: &Place<'a>,
+        here: Here<'_>,
     ) -> Result<(), CheckTypesError> {
         match (kind, &mut *value) {
             (Type::Any | Type::FieldsV1, _)
@@ -132,25 +124,31 @@ impl Walk {
                 if base64_valid(text) {
                     Ok(())
                 } else {
-                    Err(CheckTypesError::Base64 { path: place.path.clone() })
+                    Err(CheckTypesError::Base64 { path: here.path() })
                 }
             }
             (Type::Time | Type::MicroTime, Value::String(text)) => {
-                if timestamp::parse(text).is_some() {
-                    Ok(())
+                let micros = timestamp::parse_micro(text).ok_or_else(|| CheckTypesError::Time {
+                    path: here.path(),
+                    text: shortened(text),
+                })?;
+                // Typed clients read times of this one form only.
+                *text = if matches!(kind, Type::MicroTime) {
+                    timestamp::format_micro(micros)
                 } else {
-                    Err(CheckTypesError::Time { path: place.path.clone(), text: text.clone() })
-                }
+                    timestamp::format(micros.div_euclid(1_000_000))
+                };
+                Ok(())
             }
             (Type::Quantity, Value::String(_) | Value::Number(_)) => {
                 let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-                let quantity: Quantity = text.parse().map_err(|source| {
-                    CheckTypesError::Quantity { path: place.path.clone(), source }
-                })?;
+                let quantity: Quantity = text
+                    .parse()
+                    .map_err(|source| CheckTypesError::Quantity { path: here.path(), source })?;
                 *value = quantity.to_string().into();
                 Ok(())
             }
-            (Type::Message(message), Value::Object(fields)) => self.message(message, fields, place),
+            (Type::Message(message), Value::Object(fields)) => self.message(message, fields, here),
             (Type::Map(kind) | Type::AtomicMap(kind), Value::Object(entries)) => {
                 let kind = kind.kind();
                 let text = matches!(kind, Type::String | Type::Bytes);
@@ -159,41 +157,45 @@ impl Walk {
                     if value.is_null() && text {
                         *value = "".into();
                     }
-                    self.value(kind, value, &place.below(place.owner, key))?;
+                    let place = Place { parent: here.place, part: Part::Key(key) };
+                    self.value(kind, value, Here { place: Some(&place), ..here })?;
                 }
                 Ok(())
             }
             (Type::List(kind, _), Value::Array(items)) => {
                 items.retain(|item| !item.is_null());
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.value(kind.kind(), item, &place.item(index))?;
+                    let place = Place { parent: here.place, part: Part::Index(index) };
+                    self.value(kind.kind(), item, Here { place: Some(&place), ..here })?;
                 }
                 Ok(())
             }
-            (_, other) => Err(place.wrong(other, kind)),
+            (_, other) => Err(here.wrong(other, kind)),
         }
     }
 
-    fn message<'a>(
+    fn message(
         &mut self,
-        message: Message<'a>,
+        message: Message<'_>,
         fields: &mut Map<String, Value>,
-        place: &Place<'a>,
+        here: Here<'_>,
     ) -> Result<(), CheckTypesError> {
         fields.retain(|key, value| {
             let known = message.field(key).is_some()
                 || (message.typed() && (key == "apiVersion" || key == "kind"));
-            if !known {
-                self.unknown.push(place.below(message.name(), key).indexed);
+            if !known && self.unknown.len() < MENTIONED_MAX {
+                let place = Place { parent: here.place, part: Part::Key(key) };
+                self.unknown.push(place.indexed());
             }
             known && !value.is_null()
         });
         for (key, value) in fields.iter_mut() {
             if let Some(field) = message.field(key) {
-                self.value(field.kind(), value, &place.below(message.name(), key))?;
+                let place = Place { parent: here.place, part: Part::Key(key) };
+                let below = Here { owner: message.name(), place: Some(&place) };
+                self.value(field.kind(), value, below)?;
             }
         }
-        self.unknown.sort();
         Ok(())
     }
 }

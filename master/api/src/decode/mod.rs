@@ -2,6 +2,7 @@
 
 mod check;
 mod parse;
+mod place;
 
 use serde_json::Value;
 
@@ -290,5 +291,57 @@ mod tests {
                     c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\n\
                     e: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
         assert!(parse(bomb.as_bytes(), MediaType::Yaml).is_err());
+    }
+
+    #[test]
+    fn what_yaml_aliases_and_brackets_may_cost_is_bounded() {
+        let text = "x".repeat(1 << 20);
+        let many = format!("a: &a {text}\nb: [{}]\n", "*a,".repeat(200_000));
+        let refused = parse(many.as_bytes(), MediaType::Yaml).unwrap_err();
+        assert!(refused.message.contains("excessive aliasing"), "{}", refused.message);
+        let few = "a: &a x\nb: [*a,*a,*a]\n";
+        let parsed = parse(few.as_bytes(), MediaType::Yaml).unwrap();
+        assert_eq!(parsed.value, json!({"a": "x", "b": ["x", "x", "x"]}));
+        let open = "[".repeat(1 << 20);
+        let refused = parse(open.as_bytes(), MediaType::Yaml).unwrap_err();
+        assert!(refused.message.contains("open at once"), "{}", refused.message);
+        // Colours in a script look like brackets that nobody closes.
+        let script = format!("a: |\n{}", "  echo \"\\033[1mhello\\033[0m\"\n".repeat(1_000));
+        assert!(parse(script.as_bytes(), MediaType::Yaml).is_ok());
+    }
+
+    #[test]
+    fn long_keys_and_many_mistakes_are_told_briefly() {
+        let key = "k".repeat(1 << 20);
+        let body = format!(r#"{{"data": {{"a": "", "{key}": [{}0]}}}}"#, "0,".repeat(100_000));
+        let config_maps = registry::find("", "v1", "configmaps").unwrap();
+        let media = MediaType::Json;
+        let refused = decode(config_maps, body.as_bytes(), media, FieldValidation::Warn);
+        assert!(refused.unwrap_err().message.len() < 1_000);
+        let unknown: Vec<String> =
+            (0..100_000).map(|number| format!(r#""u{number}": 1"#)).collect();
+        let body = format!("{{{}}}", unknown.join(","));
+        let decoded = decode(config_maps, body.as_bytes(), media, FieldValidation::Warn).unwrap();
+        assert_eq!(decoded.warnings.len(), 100);
+    }
+
+    #[test]
+    fn times_are_stored_in_the_one_form_that_typed_clients_read() {
+        let leases = registry::find("coordination.k8s.io", "v1", "leases").unwrap();
+        let check = |time: &str, expected: Option<&str>| {
+            let body = json!({"spec": {"renewTime": time}}).to_string();
+            let decoded = decode(leases, body.as_bytes(), MediaType::Json, FieldValidation::Strict);
+            let stored = decoded.ok().map(|decoded| decoded.object["spec"]["renewTime"].clone());
+            assert_eq!(stored, expected.map(Value::from), "{time}");
+        };
+        check("2026-01-02T03:04:05.103Z", Some("2026-01-02T03:04:05.103000Z"));
+        check("2026-01-02T03:04:05.103456789Z", Some("2026-01-02T03:04:05.103456Z"));
+        check("2026-01-02T03:04:05Z", Some("2026-01-02T03:04:05.000000Z"));
+        check("2026-01-02T03:04:05.103456+02:00", Some("2026-01-02T01:04:05.103456Z"));
+        check("9999-12-31T23:59:59.000000-01:00", Some("9999-12-31T23:59:59.000000Z"));
+        check("20260-01-02T03:04:05Z", None);
+        let body = r#"{"metadata": {"creationTimestamp": "2026-01-02T03:04:05.5+01:00"}}"#;
+        let decoded = decode_pod(body, FieldValidation::Strict).unwrap().object;
+        assert_eq!(decoded["metadata"]["creationTimestamp"], json!("2026-01-02T02:04:05Z"));
     }
 }

@@ -1,31 +1,39 @@
-//! Text or protobuf to a JSON value, noticing duplicate keys and bounding the depth.
+//! Text or protobuf to a JSON value, noticing duplicate keys and bounding depth and size.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::place::{MENTIONED_MAX, Part, Place};
 use super::{DEPTH_MAX, MediaType};
 use crate::protobuf;
 use crate::status::Status;
+
+/// Most bytes of text and values that a body may say. Written out a body says no more than its
+/// own bytes, of which there are at most 3 MiB; with aliases YAML can say a thing many times.
+const SAID_MAX: usize = 4 * 1024 * 1024;
+/// Most steps that the YAML scanner may need for its open brackets: it looks at all of them for
+/// every token. Fifty open brackets in the largest body stay below.
+const SCAN_STEPS_MAX: usize = 1 << 27;
 
 /// A body that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
     /// What it says; of duplicate keys the last one counts.
     pub value: Value,
-    /// Paths of keys that appear twice.
+    /// Paths of the first keys that appear twice.
     pub duplicates: Vec<String>,
 }
 
 /// Reads a body without looking at what it says.
 ///
 /// # Errors
-/// It is malformed or nested too deeply.
+/// It is malformed, nested too deeply, or says more than a body may.
 pub fn parse(body: &[u8], media: MediaType) -> Result<Parsed, Status> {
-    let duplicates = RefCell::new(Vec::new());
-    let seed = ValueSeed { duplicates: &duplicates, path: String::new(), depth: 0 };
+    let reading = Reading { duplicates: RefCell::default(), left: Cell::new(SAID_MAX) };
+    let seed = ValueSeed { reading: &reading, place: None, depth: 0 };
     let refuse = |error: &dyn fmt::Display| {
         Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
     };
@@ -45,27 +53,73 @@ pub fn parse(body: &[u8], media: MediaType) -> Result<Parsed, Status> {
             value
         }
         MediaType::Yaml => {
-            let deserializer = yaml_serde::Deserializer::from_slice(body);
-            seed.deserialize(deserializer).map_err(|error| {
+            let refuse = |error: &dyn fmt::Display| {
                 Status::bad_request(format!("error converting YAML to JSON: {error}"))
-            })?
+            };
+            if scan_steps(body) > SCAN_STEPS_MAX {
+                return Err(refuse(&"too many brackets are open at once"));
+            }
+            let deserializer = yaml_serde::Deserializer::from_slice(body);
+            seed.deserialize(deserializer).map_err(|error| refuse(&error))?
         }
     };
-    Ok(Parsed { value, duplicates: duplicates.into_inner() })
+    Ok(Parsed { value, duplicates: reading.duplicates.into_inner() })
+}
+
+/// Steps that the YAML scanner may need at most: tokens times open brackets.
+///
+/// Brackets within texts count, too, so this may be too many, never too few.
+fn scan_steps(body: &[u8]) -> usize {
+    let (mut open, mut deepest, mut tokens) = (0_usize, 1_usize, 1_usize);
+    for byte in body {
+        match byte {
+            b'[' | b'{' => {
+                open += 1;
+                deepest = deepest.max(open);
+                tokens += 1;
+            }
+            b']' | b'}' => {
+                open = open.saturating_sub(1);
+                tokens += 1;
+            }
+            b',' | b':' | b'\n' | b'-' | b'?' | b'&' | b'*' | b'!' | b'"' | b'\'' => tokens += 1,
+            _ => {}
+        }
+    }
+    deepest.saturating_mul(tokens)
+}
+
+/// What is noticed while a body is read.
+struct Reading {
+    duplicates: RefCell<Vec<String>>,
+    /// Bytes that the body may still say.
+    left: Cell<usize>,
+}
+
+impl Reading {
+    fn spend<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        let left = self.left.get().checked_sub(bytes);
+        let left = left.ok_or_else(|| E::custom("document contains excessive aliasing"))?;
+        self.left.set(left);
+        Ok(())
+    }
 }
 
 struct ValueSeed<'a> {
-    duplicates: &'a RefCell<Vec<String>>,
-    path: String,
+    reading: &'a Reading,
+    place: Option<&'a Place<'a>>,
     depth: usize,
 }
 
-impl ValueSeed<'_> {
-    fn below<E: Error>(&self, path: String) -> Result<Self, E> {
+impl<'a> ValueSeed<'a> {
+    fn below<'b, E: Error>(&self, place: &'b Place<'b>) -> Result<ValueSeed<'b>, E>
+    where
+        'a: 'b,
+    {
         if self.depth >= DEPTH_MAX {
             return Err(E::custom(format!("nested more than {DEPTH_MAX} levels deep")));
         }
-        Ok(Self { duplicates: self.duplicates, path, depth: self.depth + 1 })
+        Ok(ValueSeed { reading: self.reading, place: Some(place), depth: self.depth + 1 })
     }
 }
 
@@ -73,6 +127,8 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        // A value is at least one byte; aliases of it are as many values.
+        self.reading.spend(1)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -102,11 +158,13 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
             .ok_or_else(|| E::custom("numbers have to be finite"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.reading.spend(value.len())?;
         Ok(value.into())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        self.reading.spend(value.len())?;
         Ok(value.into())
     }
 
@@ -125,8 +183,8 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         loop {
-            let seed = self.below(format!("{}[{}]", self.path, items.len()))?;
-            match access.next_element_seed(seed)? {
+            let place = Place { parent: self.place, part: Part::Index(items.len()) };
+            match access.next_element_seed(self.below(&place)?)? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
             }
@@ -136,12 +194,16 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = access.next_key_seed(KeySeed)? {
-            let path =
-                if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            let value = access.next_value_seed(self.below(path.clone())?)?;
-            if object.insert(key, value).is_some() {
-                self.duplicates.borrow_mut().push(path);
+            self.reading.spend(key.len())?;
+            let place = Place { parent: self.place, part: Part::Key(&key) };
+            let value = access.next_value_seed(self.below(&place)?)?;
+            if object.contains_key(&key) {
+                let mut duplicates = self.reading.duplicates.borrow_mut();
+                if duplicates.len() < MENTIONED_MAX {
+                    duplicates.push(place.indexed());
+                }
             }
+            object.insert(key, value);
         }
         Ok(Value::Object(object))
     }

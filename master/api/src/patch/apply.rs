@@ -2,16 +2,21 @@
 //! its fields.
 //!
 //! Fields are owned as the table of fields says: objects field by field, lists with keys item
-//! by item, sets value by value, all other lists as a whole. Defaults have no owner.
+//! by item, sets value by value, all other lists as a whole. Defaults have no owner, nor has what
+//! a write does not reach: the status of an object that is written as a whole.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::field_set::{self, FieldSet, Path};
-use super::{field_type, root_type};
+use super::field_set::FieldSet;
+use super::managers::{self, Manager};
+use super::tree::{Scope, Tree};
+use super::{overlay, root_type, typed};
 use crate::object;
 use crate::resource::Resource;
-use crate::schema::{ListType, Type};
 use crate::status::{Status, StatusCause};
+
+/// Most conflicts that an answer names.
+const CONFLICTS_MAX: usize = 100;
 
 /// An apply request.
 #[derive(Debug, Clone, Copy)]
@@ -28,65 +33,6 @@ pub struct Request<'a> {
     pub now: &'a str,
 }
 
-/// Metadata that nobody owns: the name, and what the system writes.
-const UNOWNED_METADATA: [&str; 11] = [
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generateName",
-    "generation",
-    "managedFields",
-    "name",
-    "namespace",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
-
-/// One entry of `managedFields`.
-#[derive(Debug, Clone, PartialEq)]
-struct Manager {
-    name: String,
-    operation: String,
-    subresource: String,
-    api_version: String,
-    time: String,
-    fields: FieldSet,
-}
-
-impl Manager {
-    fn is(&self, name: &str, operation: &str, subresource: &str) -> bool {
-        self.name == name && self.operation == operation && self.subresource == subresource
-    }
-
-    fn read(entry: &Value) -> Self {
-        let text = |key: &str| object::text(entry, &format!("/{key}")).to_owned();
-        Self {
-            name: text("manager"),
-            operation: text("operation"),
-            subresource: text("subresource"),
-            api_version: text("apiVersion"),
-            time: text("time"),
-            fields: field_set::from_fields_v1(entry.get("fieldsV1").unwrap_or(&Value::Null)),
-        }
-    }
-
-    fn write(&self) -> Value {
-        let mut entry = json!({
-            "manager": self.name,
-            "operation": self.operation,
-            "apiVersion": self.api_version,
-            "time": self.time,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": field_set::to_fields_v1(&self.fields),
-        });
-        if let Some(entry) = entry.as_object_mut().filter(|_| !self.subresource.is_empty()) {
-            entry.insert("subresource".to_owned(), self.subresource.clone().into());
-        }
-        entry
-    }
-}
-
 /// Applies a manager's fields to an object, or creates it.
 ///
 /// The result has its `managedFields` and must not go through [`track_update`]. It equals
@@ -94,7 +40,7 @@ impl Manager {
 ///
 /// # Errors
 /// Other managers own fields that would change, and `force` is not set; or `applied` carries
-/// `managedFields`.
+/// `managedFields`, fields that do not exist or two items of the same name.
 pub fn apply(
     resource: &Resource,
     live: Option<&Value>,
@@ -107,31 +53,27 @@ pub fn apply(
         return Err(Status::bad_request("fieldManager is required for apply patch"));
     }
     let kind = root_type(resource);
+    let problems = typed::problems(kind, request.applied);
+    if !problems.is_empty() {
+        return Err(not_typed(resource, request.applied, &problems));
+    }
+    let scope = scope(resource, request.subresource);
     let subresource = request.subresource.unwrap_or_default();
-    let wanted = owned_fields(kind, request.applied);
     let empty = json!({});
     let before = live.unwrap_or(&empty);
-    let mut managers = read_managers(before);
-    let own = |manager: &Manager| manager.is(request.manager, "Apply", subresource);
+    let (present, applied) = (Tree::of(kind, before), Tree::of(kind, request.applied));
+    let wanted = applied.owned(scope);
+    let changing = applied.changed(&present, scope);
+    let mut managers = managers::read(before);
+    let own = |manager: &Manager<'_>| manager.is(request.manager, "Apply", subresource);
 
     let mut conflicts = Vec::new();
     for manager in managers.iter_mut().filter(|manager| !own(manager)) {
-        let differing: Vec<Path> = manager
-            .fields
-            .intersection(&wanted)
-            .filter(|path| {
-                // Owning an item of a list is shared; what is in it may clash.
-                let item = path.last().is_some_and(|part| !part.starts_with("f:"));
-                !item
-                    && field_set::lookup(kind, before, path)
-                        != field_set::lookup(kind, request.applied, path)
-            })
-            .cloned()
-            .collect();
+        let differing = manager.fields.intersection(&changing).without_items();
         if request.force {
-            manager.fields.retain(|path| !differing.contains(path));
+            manager.fields.subtract(&differing);
         } else if !differing.is_empty() {
-            conflicts.push((manager.clone(), differing));
+            conflicts.push((who(manager), differing));
         }
     }
     if !conflicts.is_empty() {
@@ -139,38 +81,27 @@ pub fn apply(
     }
 
     let mut result = before.clone();
-    merge(kind, &mut result, request.applied);
-    let previous: FieldSet =
-        managers.iter().filter(|manager| own(manager)).flat_map(|m| m.fields.clone()).collect();
-    // An item comes before what is in it; once it is gone, its content is not found any more.
-    for path in previous.difference(&wanted) {
-        let others = managers.iter().filter(|manager| !own(manager)).flat_map(|m| m.fields.iter());
-        let needed = others.chain(&wanted).any(|other| other.starts_with(path));
-        // An item that stays for others keeps the fields that tell it apart.
-        if !needed && !field_set::is_item_key(path) {
-            field_set::remove(kind, &mut result, path);
-        }
+    overlay::merge(kind, &mut result, request.applied);
+    let (mut previous, mut kept) = (FieldSet::default(), wanted.clone());
+    for manager in &managers {
+        if own(manager) { &mut previous } else { &mut kept }.add(&manager.fields);
     }
+    overlay::prune(kind, &mut result, &previous, Some(&kept));
 
-    let unchanged = previous == wanted && without_managers(&result) == without_managers(before);
-    let time = managers
-        .iter()
-        .find(|manager| own(manager))
-        .filter(|_| unchanged)
-        .map_or_else(|| request.now.to_owned(), |manager| manager.time.clone());
+    let unchanged = previous == wanted && same_content(&result, before);
+    if unchanged {
+        return Ok(before.clone());
+    }
     managers.retain(|manager| !own(manager));
     managers.push(Manager {
         name: request.manager.to_owned(),
         operation: "Apply".to_owned(),
         subresource: subresource.to_owned(),
         api_version: resource.api_version(),
-        time,
+        time: request.now.to_owned(),
         fields: wanted,
     });
-    if unchanged {
-        return Ok(before.clone());
-    }
-    write_managers(&mut result, managers);
+    managers::store(&mut result, managers::write(managers));
     Ok(result)
 }
 
@@ -184,44 +115,29 @@ pub fn track_update(
     now: &str,
 ) {
     let kind = root_type(resource);
+    let scope = scope(resource, subresource);
     let subresource = subresource.unwrap_or_default();
     let empty = json!({});
     let before = old.unwrap_or(&empty);
-    // A list with one empty entry, or with none, is how a client says: forget them all.
-    let reset = match new.pointer("/metadata/managedFields").and_then(Value::as_array) {
-        Some(entries) => entries.is_empty() || entries.iter().all(|entry| entry == &json!({})),
-        None => false,
+    let sent = object::items(new, "/metadata/managedFields");
+    // A list with one empty entry is how a client says: forget them all. An empty list is what a
+    // client writes that knows nothing of managers, and changes nothing.
+    let reset = matches!(sent, [only] if only == &empty);
+    let mut managers = match sent {
+        _ if reset => Vec::new(),
+        [] => managers::read(before),
+        [_, ..] => managers::read(new),
     };
-    let mut managers = if reset {
-        Vec::new()
-    } else if new.pointer("/metadata/managedFields").is_some() {
-        read_managers(new)
-    } else {
-        read_managers(before)
-    };
-    let present = owned_fields(kind, new);
-    let changed: FieldSet = present
-        .iter()
-        .filter(|path| {
-            let item = path.last().is_some_and(|part| !part.starts_with("f:"));
-            let (was, is) =
-                (field_set::lookup(kind, before, path), field_set::lookup(kind, new, path));
-            if item { was.is_none() } else { was != is }
-        })
-        .cloned()
-        .collect();
+    let (was, is) = (Tree::of(kind, before), Tree::of(kind, new));
+    let changed = is.changed(&was, scope);
     for other in &mut managers {
         let own = other.is(manager, "Update", subresource);
-        other.fields.retain(|path| {
-            let there = field_set::lookup(kind, new, path).is_some();
-            let item = path.last().is_some_and(|part| !part.starts_with("f:"));
-            there && (own || item || !changed.contains(path))
-        });
+        is.keep_present(&mut other.fields, (!own).then_some(&changed));
     }
     if !changed.is_empty() && !reset {
         match managers.iter_mut().find(|one| one.is(manager, "Update", subresource)) {
             Some(own) => {
-                own.fields.extend(changed);
+                own.fields.add(&changed);
                 now.clone_into(&mut own.time);
                 own.api_version = resource.api_version();
             }
@@ -235,119 +151,85 @@ pub fn track_update(
             }),
         }
     }
-    write_managers(new, managers);
+    let entries = managers::write(managers);
+    managers::store(new, entries);
 }
 
-fn without_managers(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    object
-}
-
-fn read_managers(object: &Value) -> Vec<Manager> {
-    object::items(object, "/metadata/managedFields").iter().map(Manager::read).collect()
-}
-
-fn write_managers(object: &mut Value, mut managers: Vec<Manager>) {
-    managers.retain(|manager| !manager.fields.is_empty());
-    let Some(metadata) = object::child(object, "metadata") else { return };
-    if managers.is_empty() {
-        metadata.remove("managedFields");
-    } else {
-        let entries = managers.iter().map(Manager::write).collect();
-        metadata.insert("managedFields".to_owned(), Value::Array(entries));
+fn scope(resource: &Resource, subresource: Option<&str>) -> Scope {
+    match subresource {
+        Some("status") => Scope::Status,
+        _ if resource.has_status() => Scope::Main,
+        _ => Scope::Whole,
     }
 }
 
-fn owned_fields(kind: Type<'_>, object: &Value) -> FieldSet {
-    let mut object = object.clone();
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("apiVersion");
-        fields.remove("kind");
-        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.retain(|key, _| !UNOWNED_METADATA.contains(&key.as_str()));
-            if metadata.is_empty() {
-                fields.remove("metadata");
+/// Whether two states differ in nothing but who owns what.
+fn same_content(a: &Value, b: &Value) -> bool {
+    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
+    let without_managers = |metadata: Option<&Value>| {
+        let mut metadata = metadata.cloned().unwrap_or_default();
+        if let Some(fields) = metadata.as_object_mut() {
+            fields.remove("managedFields");
+        }
+        metadata
+    };
+    a.len() == b.len()
+        && a.iter().all(|(key, value)| {
+            if key == "metadata" {
+                without_managers(Some(value)) == without_managers(b.get(key))
+            } else {
+                b.get(key) == Some(value)
             }
-        }
-    }
-    let mut set = field_set::of_value(kind, &object);
-    // The root itself is nobody's.
-    set.remove(&Path::new());
-    set
+        })
 }
 
-fn merge(kind: Type<'_>, live: &mut Value, applied: &Value) {
-    match (kind, live, applied) {
-        (Type::Message(message), Value::Object(fields), Value::Object(applied))
-            if !message.atomic() =>
-        {
-            merge_fields(kind, fields, applied);
+/// Upstream's answer to what it cannot read: an error without a reason.
+fn not_typed(resource: &Resource, applied: &Value, problems: &[String]) -> Status {
+    let (namespace, name) =
+        (object::text(applied, "/metadata/namespace"), object::text(applied, "/metadata/name"));
+    let list = match problems {
+        [one] => one.clone(),
+        many => {
+            let lines: Vec<String> = many.iter().map(|one| format!("\n  {one}")).collect();
+            format!("errors:{}", lines.concat())
         }
-        (Type::Map(_), Value::Object(fields), Value::Object(applied)) => {
-            merge_fields(kind, fields, applied);
-        }
-        (
-            Type::List(item_kind, list_type @ ListType::Map(_)),
-            Value::Array(items),
-            Value::Array(applied),
-        ) => {
-            for item in applied {
-                let part = field_set::item_part(list_type, item);
-                match items.iter_mut().find(|old| field_set::item_part(list_type, old) == part) {
-                    Some(old) => merge(item_kind.kind(), old, item),
-                    None => items.push(item.clone()),
-                }
-            }
-        }
-        (Type::List(_, ListType::Set), Value::Array(items), Value::Array(applied)) => {
-            for item in applied {
-                if !items.contains(item) {
-                    items.push(item.clone());
-                }
-            }
-        }
-        (_, live, applied) => *live = applied.clone(),
-    }
+    };
+    Status::unreadable(format!(
+        "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {list}",
+        resource.api_version(),
+        resource.kind
+    ))
 }
 
-fn merge_fields(kind: Type<'_>, fields: &mut Map<String, Value>, applied: &Map<String, Value>) {
-    for (key, value) in applied {
-        match fields.get_mut(key) {
-            Some(old) => merge(field_type(kind, key), old, value),
-            None => {
-                fields.insert(key.clone(), value.clone());
-            }
-        }
-    }
+fn who(manager: &Manager<'_>) -> String {
+    let subresource = match manager.subresource.as_str() {
+        "" => String::new(),
+        subresource => format!(" with subresource \"{subresource}\""),
+    };
+    format!("\"{}\"{subresource} using {}", manager.name, manager.api_version)
 }
 
-fn conflict(conflicts: &[(Manager, Vec<Path>)]) -> Status {
+fn conflict(conflicts: &[(String, FieldSet<'_>)]) -> Status {
     let mut causes = Vec::new();
     let mut texts = Vec::new();
-    for (manager, paths) in conflicts {
-        let subresource = match manager.subresource.as_str() {
-            "" => String::new(),
-            subresource => format!(" with subresource \"{subresource}\""),
-        };
-        let who = format!("\"{}\"{subresource} using {}", manager.name, manager.api_version);
+    let mut count = 0;
+    for (who, fields) in conflicts {
+        count += fields.len();
+        let paths = fields.display(CONFLICTS_MAX.saturating_sub(causes.len()));
         causes.extend(paths.iter().map(|path| StatusCause {
             reason: "FieldManagerConflict",
             message: format!("conflict with {who}"),
-            field: field_set::display(path),
+            field: path.clone(),
         }));
-        texts.push(match paths.as_slice() {
-            [one] => format!("conflict with {who}: {}", field_set::display(one)),
+        match paths.as_slice() {
+            [] => {}
+            [one] => texts.push(format!("conflict with {who}: {one}")),
             many => {
-                let list: Vec<String> =
-                    many.iter().map(|path| format!("\n- {}", field_set::display(path))).collect();
-                format!("conflicts with {who}:{}", list.concat())
+                let list: Vec<String> = many.iter().map(|path| format!("\n- {path}")).collect();
+                texts.push(format!("conflicts with {who}:{}", list.concat()));
             }
-        });
+        }
     }
-    let count = causes.len();
     let plural = if count == 1 { "" } else { "s" };
     let message = format!("Apply failed with {count} conflict{plural}: {}", texts.join("\n"));
     Status::apply_conflict(causes, message)
@@ -449,5 +331,100 @@ mod tests {
             live["spec"]["template"]["spec"]["containers"],
             json!([{"name": "b", "image": "i"}])
         );
+    }
+
+    fn fields_of(object: &Value, index: usize) -> Value {
+        object["metadata"]["managedFields"][index]["fieldsV1"].clone()
+    }
+
+    #[test]
+    fn the_status_of_a_created_object_has_no_owner() {
+        let mut new = deployment(json!({"replicas": 1}));
+        new["status"] = json!({"replicas": 0});
+        track_update(deployments(), None, &mut new, "kubectl", None, NOW);
+        assert_eq!(fields_of(&new, 0), json!({"f:spec": {"f:replicas": {}}}));
+        let applied = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "a"}, "status": {"replicas": 3}});
+        let request = Request { subresource: Some("status"), ..request(&applied, "ctl", false) };
+        let result = apply(deployments(), Some(&new), &request).unwrap();
+        assert_eq!(fields_of(&result, 1), json!({"f:status": {"f:replicas": {}}}));
+    }
+
+    #[test]
+    fn an_empty_list_of_managers_forgets_nobody_and_one_empty_entry_all() {
+        let applied = deployment(json!({"replicas": 1}));
+        let live = apply(deployments(), None, &request(&applied, "me", false)).unwrap();
+        let mut new = live.clone();
+        new["metadata"]["managedFields"] = json!([]);
+        track_update(deployments(), Some(&live), &mut new, "you", None, NOW);
+        assert_eq!(new, live);
+        new["metadata"]["managedFields"] = json!([{}]);
+        track_update(deployments(), Some(&live), &mut new, "you", None, NOW);
+        assert_eq!(new["metadata"].get("managedFields"), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_the_schema_is_refused() {
+        let check = |spec: Value, expected: &str| {
+            let applied = deployment(spec);
+            let status = apply(deployments(), None, &request(&applied, "me", true)).unwrap_err();
+            assert_eq!((status.code, status.reason), (500, ""));
+            let start = "failed to create typed patch object (/a; apps/v1, Kind=Deployment): ";
+            assert_eq!(status.message.strip_prefix(start), Some(expected));
+        };
+        check(json!({"foo": 1}), ".spec.foo: field not declared in schema");
+        check(
+            json!({"template": {"spec": {"containers": [{"name": "c"}, {"name": "c"}]}}}),
+            ".spec.template.spec.containers: duplicate entries for key [name=\"c\"]",
+        );
+        check(
+            json!({"template": {"spec": {"containers": [{"image": "c"}]}}}),
+            ".spec.template.spec.containers: element 0: associative list with keys has an element \
+             that omits key field \"name\" (and doesn't have default value)",
+        );
+    }
+
+    #[test]
+    fn applied_items_come_in_the_applied_order() {
+        let containers = |names: &[&str]| {
+            let list: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            deployment(json!({"template": {"spec": {"containers": list}}}))
+        };
+        let check = |live: &[&str], applied: &[&str], expected: &[&str]| {
+            let live =
+                apply(deployments(), None, &request(&containers(live), "you", false)).unwrap();
+            let applied = containers(applied);
+            let result = apply(deployments(), Some(&live), &request(&applied, "me", false));
+            let result = result.unwrap();
+            let names: Vec<&str> = result["spec"]["template"]["spec"]["containers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|container| container["name"].as_str().unwrap())
+                .collect();
+            assert_eq!(names, expected, "{live} {applied}");
+        };
+        check(&["a", "b"], &["b", "a"], &["b", "a"]);
+        check(&["a", "b", "c"], &["c", "a"], &["b", "c", "a"]);
+        check(&["a", "x", "b"], &["a", "n", "b"], &["a", "x", "n", "b"]);
+        check(&[], &["b", "a"], &["b", "a"]);
+    }
+
+    #[test]
+    fn the_oldest_of_many_managers_are_remembered_together() {
+        let mut live = deployment(json!({"template": {"metadata": {"labels": {}}}}));
+        for number in 0..30 {
+            let mut new = live.clone();
+            new["spec"]["template"]["metadata"]["labels"][format!("l{number}")] = json!("x");
+            let now = format!("2026-01-01T00:00:{number:02}Z");
+            let name = format!("m{number}");
+            track_update(deployments(), Some(&live), &mut new, &name, None, &now);
+            live = new;
+        }
+        let managers = live["metadata"]["managedFields"].as_array().unwrap();
+        assert_eq!(managers.len(), 10);
+        assert_eq!(managers[0]["manager"], json!("ancient-changes"));
+        let labels = &managers[0]["fieldsV1"]["f:spec"]["f:template"]["f:metadata"]["f:labels"];
+        assert_eq!(labels.as_object().unwrap().len(), 21);
     }
 }

@@ -1,207 +1,214 @@
-//! Sets of fields, as `managedFields` names them: paths whose parts are `f:field`,
-//! `k:{"key":"value"}` for an item of a list, and `v:value` for an item of a set.
+//! Sets of fields, as `managedFields` names them, kept as a tree: what paths have in common is
+//! there once, so that all that is done with sets takes one walk.
+//!
+//! Parts are `f:field`, `k:{"key":"value"}` for an item of a list, and `v:value` for an item of a
+//! set. They borrow their text from the objects that they are about.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::field_type;
-use crate::schema::{ListType, Type};
-
-/// A path from the root of an object.
-pub(super) type Path = Vec<String>;
-
-/// Paths that someone owns.
-pub(super) type FieldSet = BTreeSet<Path>;
+use crate::schema::ListType;
 
 /// Default of a key of a list that an item leaves out: only protocols have one.
 const PROTOCOL: &str = "TCP";
+/// What says in `fieldsV1` that a path that others continue is owned itself.
+const SELF: &str = ".";
 
-/// All fields that a value sets.
-pub(super) fn of_value(kind: Type<'_>, value: &Value) -> FieldSet {
-    let mut set = FieldSet::new();
-    collect(kind, value, &mut Path::new(), &mut set);
-    set
+/// One part of a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part<'a> {
+    /// A field of an object.
+    Field(&'a str),
+    /// An item of a list or set, as `fieldsV1` writes it.
+    Item(Cow<'a, str>),
 }
 
-fn collect(kind: Type<'_>, value: &Value, path: &mut Path, set: &mut FieldSet) {
-    match (kind, value) {
-        (Type::Message(message), Value::Object(fields))
-            if !fields.is_empty() && !message.atomic() =>
-        {
-            collect_fields(kind, fields, path, set);
+/// Fields that someone owns.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct FieldSet<'a> {
+    /// Whether the path to here is in the set.
+    pub(super) own: bool,
+    /// What is in the set below here. Invariant: none of them is empty.
+    pub(super) children: BTreeMap<Part<'a>, FieldSet<'a>>,
+}
+
+impl<'a> Part<'a> {
+    /// The part of an item of a list.
+    pub(super) fn of_item(list_type: ListType<'_>, item: &Value) -> Self {
+        let ListType::Map(keys) = list_type else {
+            return Self::Item(format!("v:{item}").into());
+        };
+        // Sorted, so that the same item always has the same name.
+        let mut sorted: Vec<&str> = keys.iter().collect();
+        sorted.sort_unstable();
+        let mut text = String::from("k:{");
+        for key in sorted {
+            let value = match item.get(key) {
+                Some(value) => value.to_string(),
+                None if key == "protocol" => format!("\"{PROTOCOL}\""),
+                None => continue,
+            };
+            if !text.ends_with('{') {
+                text.push(',');
+            }
+            text.push_str(&format!("\"{key}\":{value}"));
         }
-        (Type::Map(_), Value::Object(fields)) if !fields.is_empty() => {
-            collect_fields(kind, fields, path, set);
+        text.push('}');
+        Self::Item(text.into())
+    }
+
+    /// Reads a part of `fieldsV1`; none if it is of no known kind.
+    fn read(text: &'a str) -> Option<Self> {
+        match text.split_once(':') {
+            Some(("f", field)) => Some(Self::Field(field)),
+            Some(("k" | "v" | "i", _)) => Some(Self::Item(Cow::Borrowed(text))),
+            Some(_) | None => None,
         }
-        (
-            Type::List(item_kind, list_type @ (ListType::Map(_) | ListType::Set)),
-            Value::Array(items),
-        ) if !items.is_empty() => {
-            for item in items {
-                path.push(item_part(list_type, item));
-                set.insert(path.clone());
-                if let (ListType::Map(_), Value::Object(fields)) = (list_type, item) {
-                    collect_fields(item_kind.kind(), fields, path, set);
+    }
+
+    fn write(&self) -> String {
+        match self {
+            Self::Field(field) => format!("f:{field}"),
+            Self::Item(item) => item.to_string(),
+        }
+    }
+
+    /// The part as messages show it: `.image`, `[name="a"]`, `[="x"]`.
+    pub(super) fn display(&self) -> String {
+        match self {
+            Self::Field(field) => format!(".{field}"),
+            Self::Item(item) => match item.split_once(':') {
+                Some(("k", keys)) => {
+                    let keys: Value = serde_json::from_str(keys).unwrap_or_default();
+                    let keys = keys.as_object().into_iter().flatten();
+                    let keys: Vec<String> =
+                        keys.map(|(key, value)| format!("{key}={value}")).collect();
+                    format!("[{}]", keys.join(","))
                 }
-                path.pop();
-            }
+                Some((_, value)) => format!("[={value}]"),
+                None => item.to_string(),
+            },
         }
-        _ => {
-            set.insert(path.clone());
-        }
+    }
+
+    /// Whether owning it is shared: an item of a list is, what is in it may clash.
+    pub(super) fn is_item(&self) -> bool {
+        matches!(self, Self::Item(_))
     }
 }
 
-fn collect_fields(
-    kind: Type<'_>,
-    fields: &Map<String, Value>,
-    path: &mut Path,
-    set: &mut FieldSet,
-) {
-    for (key, value) in fields {
-        path.push(format!("f:{key}"));
-        collect(field_type(kind, key), value, path, set);
-        path.pop();
+impl<'a> FieldSet<'a> {
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.own && self.children.is_empty()
     }
-}
 
-/// Part of a path for an item of a list.
-pub(super) fn item_part(list_type: ListType<'_>, item: &Value) -> String {
-    match list_type {
-        ListType::Map(keys) => {
-            // Sorted, so that the same item always has the same name.
-            let keys: BTreeSet<&str> = keys.iter().collect();
-            let parts: Vec<String> = keys
-                .into_iter()
-                .filter_map(|key| {
-                    let value = match item.get(key) {
-                        Some(value) => value.clone(),
-                        None if key == "protocol" => PROTOCOL.into(),
-                        None => return None,
-                    };
-                    Some(format!("\"{key}\":{value}"))
-                })
-                .collect();
-            format!("k:{{{}}}", parts.join(","))
+    /// What is below a part.
+    pub(super) fn get<'b>(&'b self, part: &Part<'b>) -> Option<&'b FieldSet<'b>> {
+        self.children.get(part)
+    }
+
+    /// Puts a set below a part, unless it is empty.
+    pub(super) fn put(&mut self, part: Part<'a>, child: Self) {
+        if !child.is_empty() {
+            self.children.insert(part, child);
         }
-        ListType::Set | ListType::Atomic => format!("v:{item}"),
     }
-}
 
-/// Whether a path leads to a field that tells an item of a list from others.
-pub(super) fn is_item_key(path: &[String]) -> bool {
-    let [.., item, field] = path else { return false };
-    let (Some(keys), Some(field)) = (item.strip_prefix("k:"), field.strip_prefix("f:")) else {
-        return false;
-    };
-    serde_json::from_str::<Value>(keys).is_ok_and(|keys| keys.get(field).is_some())
-}
-
-/// Value at a path.
-pub(super) fn lookup<'a>(kind: Type<'_>, value: &'a Value, path: &[String]) -> Option<&'a Value> {
-    let Some((part, rest)) = path.split_first() else { return Some(value) };
-    if let Some(key) = part.strip_prefix("f:") {
-        return lookup(field_type(kind, key), value.get(key)?, rest);
-    }
-    let Type::List(item_kind, list_type) = kind else { return None };
-    let item = value.as_array()?.iter().find(|item| item_part(list_type, item) == *part)?;
-    lookup(item_kind.kind(), item, rest)
-}
-
-/// Removes what is at a path, and the parents that are empty after that.
-pub(super) fn remove(kind: Type<'_>, value: &mut Value, path: &[String]) {
-    let Some((part, rest)) = path.split_first() else { return };
-    let empty = |value: &Value| match value {
-        Value::Object(fields) => fields.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    };
-    if let (Some(key), Some(fields)) = (part.strip_prefix("f:"), value.as_object_mut()) {
-        if let Some(child) = fields.get_mut(key) {
-            remove(field_type(kind, key), child, rest);
-            if rest.is_empty() || empty(child) {
-                fields.remove(key);
-            }
-        }
-    } else if let (Type::List(item_kind, list_type), Some(items)) = (kind, value.as_array_mut()) {
-        let place = items.iter().position(|item| item_part(list_type, item) == *part);
-        if let Some((place, item)) = place.and_then(|place| Some((place, items.get_mut(place)?))) {
-            remove(item_kind.kind(), item, rest);
-            if rest.is_empty() {
-                items.remove(place);
+    /// Takes another set in.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.own |= other.own;
+        for (part, theirs) in &other.children {
+            match self.children.get_mut(part) {
+                Some(ours) => ours.add(theirs),
+                None => {
+                    self.children.insert(part.clone(), theirs.clone());
+                }
             }
         }
     }
-}
 
-/// Reads `fieldsV1`.
-pub(super) fn from_fields_v1(fields: &Value) -> FieldSet {
-    fn read(fields: &Value, path: &mut Path, set: &mut FieldSet) {
-        let Some(children) = fields.as_object() else { return };
-        if children.is_empty() && !path.is_empty() {
-            set.insert(path.clone());
-        }
-        for (part, child) in children {
-            if part == "." {
-                set.insert(path.clone());
-            } else {
-                path.push(part.clone());
-                read(child, path, set);
-                path.pop();
+    /// What both hold.
+    pub(super) fn intersection(&self, other: &Self) -> Self {
+        let mut both = Self { own: self.own && other.own, children: BTreeMap::new() };
+        for (part, ours) in &self.children {
+            if let Some(theirs) = other.children.get(part) {
+                both.put(part.clone(), ours.intersection(theirs));
             }
         }
+        both
     }
-    let mut set = FieldSet::new();
-    read(fields, &mut Path::new(), &mut set);
-    set
-}
 
-/// Writes `fieldsV1`.
-pub(super) fn to_fields_v1(set: &FieldSet) -> Value {
-    let mut root = Map::new();
-    for path in set {
-        // A path that others continue has to say that it is owned itself.
-        let continued = set
-            .range(path.clone()..)
-            .nth(1)
-            .is_some_and(|next| next.len() > path.len() && next.starts_with(path));
-        let own = continued.then(|| ".".to_owned());
-        insert(&mut root, &mut path.iter().cloned().chain(own));
-    }
-    Value::Object(root)
-}
-
-fn insert(node: &mut Map<String, Value>, parts: &mut dyn Iterator<Item = String>) {
-    let Some(part) = parts.next() else { return };
-    let child = node.entry(part).or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(child) = child {
-        insert(child, parts);
-    }
-}
-
-/// A path as messages show it: `.spec.containers[name="a"].image`.
-pub(super) fn display(path: &[String]) -> String {
-    let mut text = String::new();
-    for part in path {
-        match part.split_once(':') {
-            Some(("f", key)) => {
-                text.push('.');
-                text.push_str(key);
+    /// Drops the items of lists: that they are there is shared, what is in them may clash.
+    pub(super) fn without_items(mut self) -> Self {
+        for (part, child) in &mut self.children {
+            if part.is_item() {
+                child.own = false;
             }
-            Some(("k", keys)) => {
-                let keys: Value = serde_json::from_str(keys).unwrap_or_default();
-                let keys: Vec<String> = keys
-                    .as_object()
-                    .into_iter()
-                    .flatten()
-                    .map(|(key, value)| format!("{key}={value}"))
-                    .collect();
-                text.push_str(&format!("[{}]", keys.join(",")));
-            }
-            Some((_, value)) => text.push_str(&format!("[={value}]")),
-            None => text.push_str(part),
         }
+        let children = self.children.into_iter().map(|(part, child)| (part, child.without_items()));
+        Self { own: self.own, children: children.filter(|(_, child)| !child.is_empty()).collect() }
     }
-    text
+
+    /// Drops what another set holds.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        self.own &= !other.own;
+        self.children.retain(|part, ours| {
+            if let Some(theirs) = other.children.get(part) {
+                ours.subtract(theirs);
+            }
+            !ours.is_empty()
+        });
+    }
+
+    /// Number of paths.
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.own) + self.children.values().map(Self::len).sum::<usize>()
+    }
+
+    /// The first so many paths as messages show them: `.spec.containers[name="a"].image`.
+    pub(super) fn display(&self, most: usize) -> Vec<String> {
+        fn walk(set: &FieldSet<'_>, path: &str, most: usize, shown: &mut Vec<String>) {
+            if set.own && shown.len() < most {
+                shown.push(path.to_owned());
+            }
+            for (part, child) in &set.children {
+                if shown.len() >= most {
+                    return;
+                }
+                walk(child, &format!("{path}{}", part.display()), most, shown);
+            }
+        }
+        let mut shown = Vec::new();
+        walk(self, "", most, &mut shown);
+        shown
+    }
+
+    /// Reads `fieldsV1`.
+    pub(super) fn read(fields: &'a Value) -> Self {
+        fn read<'a>(children: &'a Map<String, Value>, root: bool) -> FieldSet<'a> {
+            let mut set = FieldSet { own: children.is_empty() && !root, ..FieldSet::default() };
+            for (text, child) in children {
+                if text == SELF {
+                    set.own = true;
+                } else if let (Some(part), Some(child)) = (Part::read(text), child.as_object()) {
+                    set.put(part, read(child, false));
+                }
+            }
+            set
+        }
+        fields.as_object().map(|fields| read(fields, true)).unwrap_or_default()
+    }
+
+    /// Writes `fieldsV1`.
+    pub(super) fn write(&self) -> Value {
+        let mut fields: Map<String, Value> =
+            self.children.iter().map(|(part, child)| (part.write(), child.write())).collect();
+        if self.own && !fields.is_empty() {
+            fields.insert(SELF.to_owned(), Value::Object(Map::new()));
+        }
+        Value::Object(fields)
+    }
 }

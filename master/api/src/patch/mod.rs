@@ -3,10 +3,16 @@
 //! The results still have to be checked, defaulted and validated.
 
 pub mod apply;
+pub mod bounds;
 mod field_set;
 pub mod json;
+mod managers;
 pub mod merge;
+mod overlay;
+mod pointer;
 pub mod strategic;
+mod tree;
+mod typed;
 
 use crate::resource::Resource;
 use crate::schema::Type;

@@ -1,6 +1,8 @@
 //! Strategic merge patch: merge patch that knows which lists are merged by which key, with
 //! directives (`$patch`, `$retainKeys`, `$setElementOrder/..`, `$deleteFromPrimitiveList/..`).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::{field_type, root_type};
@@ -49,23 +51,33 @@ fn merge_object(
         _ => {}
     }
     if let Some(kept) = patch.get(RETAIN).and_then(Value::as_array) {
-        fields.retain(|key, _| kept.iter().any(|kept| kept.as_str() == Some(key)));
+        let kept: BTreeSet<&str> = kept.iter().filter_map(Value::as_str).collect();
+        fields.retain(|key, _| kept.contains(key.as_str()));
     }
     for (key, gone) in patch {
         if let (Some(name), Some(gone)) = (key.strip_prefix(DELETE), gone.as_array())
             && let Some(list) = fields.get_mut(name).and_then(Value::as_array_mut)
         {
-            list.retain(|item| !gone.contains(item));
+            let gone: BTreeSet<String> = gone.iter().map(ToString::to_string).collect();
+            list.retain(|item| !gone.contains(&item.to_string()));
         }
     }
+    // Orders are given in terms of the lists as they were before.
+    let before: Vec<(&str, Vec<Value>, &Vec<Value>)> = patch
+        .iter()
+        .filter_map(|(key, order)| {
+            let (name, order) = (key.strip_prefix(ORDER)?, order.as_array()?);
+            let list = fields.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+            Some((name, list, order))
+        })
+        .collect();
     for (key, value) in patch.iter().filter(|(key, _)| !key.starts_with('$')) {
         merge_field(field_type(kind, key), list_merge(kind, key), fields, key, value)?;
     }
-    for (key, order) in patch {
-        if let (Some(name), Some(order)) = (key.strip_prefix(ORDER), order.as_array())
-            && let Some(list) = fields.get_mut(name).and_then(Value::as_array_mut)
-        {
-            sort(list_merge(kind, name), list, order);
+    for (name, before, order) in before {
+        if let Some(list) = fields.get_mut(name).and_then(Value::as_array_mut) {
+            let identity = Identity::of(list_merge(kind, name));
+            sort(identity, list, order, &before);
         }
     }
     Ok(())
@@ -115,11 +127,11 @@ fn merge_list(
     match merge {
         Merge::Replace => *old = patch.to_vec(),
         Merge::Values => {
-            for item in patch {
-                if !old.contains(item) {
-                    old.push(item.clone());
-                }
-            }
+            let before = old.clone();
+            let mut seen = BTreeSet::new();
+            old.extend_from_slice(patch);
+            old.retain(|item| seen.insert(item.to_string()));
+            sort(Identity::Whole, old, patch, &before);
         }
         Merge::ByKey(merge_key) => {
             let item_kind = if let Type::List(item, _) = kind { item.kind() } else { Type::Any };
@@ -152,49 +164,112 @@ fn merge_items(
     if replace {
         old.clear();
     }
+    let identity = Identity::Key(merge_key);
+    let before = old.clone();
+    let mut slots: Vec<Option<Value>> = std::mem::take(old).into_iter().map(Some).collect();
+    let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (place, item) in slots.iter().enumerate() {
+        if let Some(name) = item.as_ref().and_then(|item| identity.name(item)) {
+            places.entry(name).or_default().push(place);
+        }
+    }
+    let mut order = Vec::new();
     for (directive, fields) in items {
         let Some(wanted) = fields.get(merge_key) else {
-            let shown = Value::Object(fields.clone());
+            let shown = super::bounds::shortened(&Value::Object(fields.clone()).to_string());
             return Err(Status::bad_request(format!(
                 "map: {shown} does not contain declared merge key: {merge_key}"
             )));
         };
-        let same = |item: &Value| item.get(merge_key) == Some(wanted);
+        let name = wanted.to_string();
         if directive == Some("delete") {
-            old.retain(|item| !same(item));
-        } else if let Some(Value::Object(found)) = old.iter_mut().find(|item| same(item)) {
-            merge_object(kind, found, fields)?;
-        } else {
-            let mut new = Map::new();
-            merge_object(kind, &mut new, fields)?;
-            old.push(Value::Object(new));
+            for place in places.remove(&name).unwrap_or_default() {
+                if let Some(slot) = slots.get_mut(place) {
+                    *slot = None;
+                }
+            }
+            continue;
         }
+        let first = places.get(&name).and_then(|places| places.first()).copied();
+        match first.and_then(|place| slots.get_mut(place)) {
+            Some(Some(Value::Object(found))) => merge_object(kind, found, fields)?,
+            Some(_) | None => {
+                let mut new = Map::new();
+                merge_object(kind, &mut new, fields)?;
+                places.entry(name).or_default().push(slots.len());
+                slots.push(Some(Value::Object(new)));
+            }
+        }
+        let mut named = Map::new();
+        named.insert(merge_key.to_owned(), wanted.clone());
+        order.push(Value::Object(named));
     }
+    old.extend(slots.into_iter().flatten());
+    sort(identity, old, &order, &before);
     Ok(())
 }
 
-/// Puts the items that the client has named into its order. Items that it does not know of stay
-/// before those that they were before.
-fn sort(merge: Merge<'_>, list: &mut Vec<Value>, order: &[Value]) {
-    let place = |item: &Value| {
-        let identity = |value: &Value| match merge {
-            Merge::ByKey(key) => value.get(key).cloned(),
-            Merge::Values | Merge::Replace => Some(value.clone()),
-        };
-        order.iter().position(|wanted| identity(wanted) == identity(item))
-    };
-    let mut named: Vec<(usize, usize, Value)> = Vec::new();
-    let mut others: Vec<(usize, Value)> = Vec::new();
-    for (index, item) in std::mem::take(list).into_iter().enumerate() {
-        match place(&item) {
-            Some(place) => named.push((place, index, item)),
-            None => others.push((index, item)),
+/// What tells an item of a list from others.
+#[derive(Debug, Clone, Copy)]
+enum Identity<'a> {
+    /// A field of it.
+    Key(&'a str),
+    /// All of it.
+    Whole,
+}
+
+impl<'a> Identity<'a> {
+    /// The identity of the items of a list that is merged in that way.
+    fn of(merge: Merge<'a>) -> Self {
+        match merge {
+            Merge::ByKey(key) => Self::Key(key),
+            Merge::Values | Merge::Replace => Self::Whole,
         }
     }
-    named.sort_by_key(|(place, ..)| *place);
+}
+
+impl Identity<'_> {
+    fn name(self, item: &Value) -> Option<String> {
+        match self {
+            Self::Key(key) => item.get(key).map(ToString::to_string),
+            Self::Whole => Some(item.to_string()),
+        }
+    }
+
+    /// Places of the items of a list, by name; of the same name the first counts.
+    fn places(self, list: &[Value]) -> BTreeMap<String, usize> {
+        let mut places = BTreeMap::new();
+        for (place, item) in list.iter().enumerate() {
+            if let Some(name) = self.name(item) {
+                places.entry(name).or_insert(place);
+            }
+        }
+        places
+    }
+}
+
+/// Puts the items that the client has named into its order. The others keep theirs, and each comes
+/// before the first named item that it was before; this is how upstream weaves the two.
+fn sort(identity: Identity<'_>, list: &mut Vec<Value>, order: &[Value], before: &[Value]) {
+    let (wanted, was) = (identity.places(order), identity.places(before));
+    let mut named: Vec<(usize, Option<usize>, Value)> = Vec::new();
+    let mut others: Vec<(Option<usize>, Value)> = Vec::new();
+    for item in std::mem::take(list) {
+        let name = identity.name(&item);
+        let place = name.as_ref().and_then(|name| was.get(name)).copied();
+        match name.and_then(|name| wanted.get(&name)) {
+            Some(wanted) => named.push((*wanted, place, item)),
+            None => others.push((place, item)),
+        }
+    }
+    named.sort_by_key(|(wanted, ..)| *wanted);
+    others.sort_by_key(|(place, _)| *place);
     let mut others = others.into_iter().peekable();
-    for (_, index, item) in named {
-        while let Some((_, other)) = others.next_if(|(other, _)| *other < index) {
+    for (_, place, item) in named {
+        let earlier = |(other, _): &(Option<usize>, Value)| {
+            other.zip(place).is_some_and(|(other, place)| other < place)
+        };
+        while let Some((_, other)) = others.next_if(earlier) {
             list.push(other);
         }
         list.push(item);
@@ -236,12 +311,12 @@ mod tests {
         check(
             json!({"spec": {"containers": [{"name": "a", "image": "1"}, {"name": "b"}]}}),
             json!({"spec": {"containers": [{"name": "a", "image": "2"}, {"name": "c"}]}}),
-            json!({"spec": {"containers": [{"name": "a", "image": "2"}, {"name": "b"}, {"name": "c"}]}}),
+            json!({"spec": {"containers": [{"name": "a", "image": "2"}, {"name": "c"}, {"name": "b"}]}}),
         );
         check(
             json!({"metadata": {"finalizers": ["a"]}, "spec": {"tolerations": [{"key": "a"}]}}),
             json!({"metadata": {"finalizers": ["b"]}, "spec": {"tolerations": [{"key": "b"}]}}),
-            json!({"metadata": {"finalizers": ["a", "b"]}, "spec": {"tolerations": [{"key": "b"}]}}),
+            json!({"metadata": {"finalizers": ["b", "a"]}, "spec": {"tolerations": [{"key": "b"}]}}),
         );
     }
 
@@ -284,6 +359,22 @@ mod tests {
             json!({"metadata": {"labels": {"a": "b", "c": "d"}}}),
             json!({"metadata": {"labels": {"a": null}}}),
             json!({"metadata": {"labels": {"c": "d"}}}),
+        );
+    }
+
+    #[test]
+    fn a_new_order_is_taken_also_without_a_directive() {
+        let object = json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}, {"name": "x"}]}});
+        check(
+            object.clone(),
+            json!({"spec": {"containers": [{"name": "b"}, {"name": "a"}]}}),
+            json!({"spec": {"containers": [{"name": "b"}, {"name": "a"}, {"name": "x"}]}}),
+        );
+        check(
+            object,
+            json!({"spec": {"$setElementOrder/containers":
+                [{"name": "x"}, {"name": "b"}, {"name": "a"}]}}),
+            json!({"spec": {"containers": [{"name": "x"}, {"name": "b"}, {"name": "a"}]}}),
         );
     }
 
