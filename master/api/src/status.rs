@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::resource::Resource;
 
+/// Longest value that an error repeats, in bytes.
+const VALUE_LEN_MAX: usize = 4096;
+
 /// A refused request.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
@@ -181,8 +184,13 @@ impl fmt::Display for FieldError {
 }
 
 fn with_detail(value: &Value, detail: &str) -> String {
-    // Upstream prints texts quoted and everything else as JSON, null as "null".
-    let value = value.to_string();
+    // Upstream prints texts quoted and everything else as JSON, null as "null". What is very long
+    // is cut: an answer is no place for a client's whole object.
+    let mut value = value.to_string();
+    if value.len() > VALUE_LEN_MAX {
+        value.truncate(value.floor_char_boundary(VALUE_LEN_MAX));
+        value.push_str("...");
+    }
     if detail.is_empty() { value } else { format!("{value}: {detail}") }
 }
 

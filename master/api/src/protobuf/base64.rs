@@ -16,9 +16,28 @@ pub(super) fn encode(bytes: &[u8]) -> String {
     text
 }
 
+/// Decodes a text; none if it is no base64 with padding.
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+    let body = text.trim_end_matches('=');
+    let mut bytes = Vec::with_capacity(body.len() / 4 * 3 + 2);
+    for chunk in body.as_bytes().chunks(4) {
+        let mut word = 0_u32;
+        for letter in chunk {
+            let digit = ALPHABET.iter().position(|known| known == letter)?;
+            word = word << 6 | u32::try_from(digit).ok()?;
+        }
+        // Two letters are one byte, three are two; the bits beyond are padding.
+        let bits = 6 * chunk.len();
+        let whole = bits / 8;
+        let word = word << (24 - bits);
+        bytes.extend(word.to_be_bytes().iter().skip(1).take(whole));
+    }
+    text.len().is_multiple_of(4).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::encode;
+    use super::{decode, encode};
 
     #[test]
     fn bytes_are_encoded_with_padding() {
@@ -26,6 +45,7 @@ mod tests {
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
         {
             assert_eq!(encode(bytes.as_bytes()), text);
+            assert_eq!(decode(text), Some(bytes.as_bytes().to_vec()));
         }
     }
 }

@@ -95,6 +95,11 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     base64::encode(bytes)
 }
 
+/// Decodes bytes as JSON has them; none if they are malformed.
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    base64::decode(text)
+}
+
 fn read_message(
     name: &'static str,
     wires: Wires<'static>,

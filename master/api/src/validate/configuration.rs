@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::errors::Errors;
 use super::names;
 use crate::object;
 use crate::status::FieldError;
@@ -12,8 +13,9 @@ use crate::status::FieldError;
 const CONTENT_MAX: usize = 1024 * 1024;
 
 pub(crate) fn config_map(object: &Value) -> Vec<FieldError> {
-    let mut errors = keys(object, "data");
-    errors.extend(keys(object, "binaryData"));
+    let mut errors = Errors::default();
+    keys(object, "data", &mut errors);
+    keys(object, "binaryData", &mut errors);
     let entries = |name: &str| object.get(name).and_then(Value::as_object).into_iter().flatten();
     let data: BTreeSet<&String> = entries("data").map(|(key, _)| key).collect();
     for (key, _) in entries("binaryData").filter(|(key, _)| data.contains(key)) {
@@ -25,11 +27,12 @@ pub(crate) fn config_map(object: &Value) -> Vec<FieldError> {
     if texts.chain(bytes).sum::<usize>() > CONTENT_MAX {
         errors.push(FieldError::too_long("", CONTENT_MAX));
     }
-    errors
+    errors.list()
 }
 
 pub(crate) fn secret(object: &Value) -> Vec<FieldError> {
-    let mut errors = keys(object, "data");
+    let mut errors = Errors::default();
+    keys(object, "data", &mut errors);
     let entries = object.get("data").and_then(Value::as_object).into_iter().flatten();
     if entries.map(|(_, value)| decoded_length(value)).sum::<usize>() > CONTENT_MAX {
         errors.push(FieldError::too_long("data", CONTENT_MAX));
@@ -41,12 +44,32 @@ pub(crate) fn secret(object: &Value) -> Vec<FieldError> {
         "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
         _ => &[],
     };
+    let held = |key: &str| object.get("data").and_then(|data| data.get(key));
     for key in needed {
-        if object.get("data").and_then(|data| data.get(*key)).is_none() {
+        if held(key).is_none() {
             errors.push(FieldError::required(format!("data[{key}]"), ""));
         }
     }
-    errors
+    if object::text(object, "/type") == "kubernetes.io/basic-auth"
+        && held("username").is_none()
+        && held("password").is_none()
+    {
+        for key in ["username", "password"] {
+            errors.push(FieldError::required(format!("data[{key}]"), ""));
+        }
+    }
+    for key in [".dockerconfigjson", ".dockercfg"].iter().filter(|key| needed.contains(key)) {
+        let content = held(key).and_then(Value::as_str).and_then(crate::protobuf::from_base64);
+        let problem = content.and_then(|content| {
+            serde_json::from_slice::<serde_json::Map<String, Value>>(&content).err()
+        });
+        if let Some(problem) = problem {
+            let field = format!("data[{key}]");
+            let shown = "<secret contents redacted>";
+            errors.push(FieldError::invalid(field, shown, &problem.to_string()));
+        }
+    }
+    errors.list()
 }
 
 /// What is marked immutable stays as it is; the type of a secret does in any case.
@@ -88,14 +111,13 @@ pub(crate) fn event(object: &Value) -> Vec<FieldError> {
     vec![FieldError::invalid("involvedObject.namespace", involved, detail)]
 }
 
-fn keys(object: &Value, field: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+fn keys(object: &Value, field: &str, errors: &mut Errors) {
     for (key, _) in object.get(field).and_then(Value::as_object).into_iter().flatten() {
-        for why in names::config_key(key) {
-            errors.push(FieldError::invalid(format!("{field}[{key}]"), key.as_str(), &why));
-        }
+        let wrong = names::config_key(key).into_iter();
+        errors.extend(
+            wrong.map(|why| FieldError::invalid(format!("{field}[{key}]"), key.as_str(), &why)),
+        );
     }
-    errors
 }
 
 fn decoded_length(base64: &Value) -> usize {

@@ -3,16 +3,25 @@
 //! Types are not looked at here: decoding has done that.
 
 pub(crate) mod configuration;
+mod container;
+mod errors;
 pub(crate) mod metadata;
 pub mod names;
 pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod pod_spec;
+mod probe;
+mod scheduling;
+mod security_context;
+mod selector;
 pub(crate) mod service;
+mod volume;
 pub(crate) mod workload;
 
 use serde_json::Value;
 
+pub use self::errors::ERRORS_MAX;
+use self::errors::Errors;
 use crate::resource::Resource;
 use crate::status::FieldError;
 
@@ -21,24 +30,28 @@ const IMMUTABLE: &str = "field is immutable";
 /// What is wrong with an object that is to be created; it has its defaults.
 #[must_use]
 pub fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
-    let mut errors = metadata::create(resource, object);
+    let mut errors = Errors::default();
+    metadata::create(resource, object, &mut errors);
     errors.extend((resource.validate)(object));
-    errors
+    errors.list()
 }
 
 /// What is wrong with an object that is to replace another one.
 #[must_use]
 pub fn update(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
-    let mut errors = metadata::update(resource, old, new);
+    let mut errors = Errors::default();
+    metadata::update(old, new, &mut errors);
     errors.extend((resource.validate)(new));
     errors.extend((resource.validate_update)(old, new));
-    errors
+    errors.list()
 }
 
 /// What is wrong with a new status; the rest is not taken from the new object.
 #[must_use]
-pub fn status_update(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
-    metadata::update(resource, old, new)
+pub fn status_update(_resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    metadata::update(old, new, &mut errors);
+    errors.list()
 }
 
 /// Kinds without rules.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::errors::Errors;
 use super::{names, one_of};
 use crate::object;
 use crate::status::FieldError;
 
 pub(crate) fn node(object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     let mut seen = BTreeSet::new();
     for (index, taint) in object::items(object, "/spec/taints").iter().enumerate() {
         let field = format!("spec.taints[{index}]");
@@ -27,10 +28,12 @@ pub(crate) fn node(object: &Value) -> Vec<FieldError> {
         let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
         errors.extend(one_of(format!("{field}.effect"), effect, &effects));
         if !seen.insert((key, effect)) {
-            errors.push(FieldError::duplicate(field, taint.clone()));
+            let detail = "taints must be unique by key and effect pair";
+            let error = FieldError::duplicate(field, taint.clone());
+            errors.push(FieldError { detail: format!("{}: {detail}", error.detail), ..error });
         }
     }
-    errors
+    errors.list()
 }
 
 /// What a node has been given stays with it.

@@ -1,29 +1,30 @@
 //! Rules for Pod: its spec, and what of it may change.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
+use super::errors::Errors;
 use super::pod_spec;
 use crate::object;
 use crate::status::FieldError;
 
 pub(crate) fn pod(object: &Value) -> Vec<FieldError> {
-    pod_spec::pod_spec(object.get("spec").unwrap_or(&Value::Null), "spec")
+    let mut errors = Errors::default();
+    pod_spec::pod_spec(object.get("spec").unwrap_or(&Value::Null), "spec", &mut errors);
+    // They come by a subresource only, to a pod that is there.
+    if !object::items(object, "/spec/ephemeralContainers").is_empty() {
+        errors.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    errors.list()
 }
 
-/// Only images, deadlines and added tolerations of a pod may change.
+/// Only images, deadlines, added tolerations and removed gates of a pod may change; while a gate
+/// holds it back, it may also become more choosy.
 pub(crate) fn update(old: &Value, new: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let before = object::items(old, "/spec/tolerations");
-    let after = object::items(new, "/spec/tolerations");
-    // The seconds of a toleration may change, so they are not compared.
-    let bare = |toleration: &Value| {
-        let mut toleration = toleration.clone();
-        if let Some(fields) = toleration.as_object_mut() {
-            fields.remove("tolerationSeconds");
-        }
-        toleration
-    };
-    if !before.iter().all(|one| after.iter().any(|other| bare(one) == bare(other))) {
+    let mut errors = Errors::default();
+    let after = tolerations(new);
+    if !tolerations(old).is_subset(&after) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(FieldError::forbidden("spec.tolerations", detail));
     }
@@ -35,13 +36,20 @@ pub(crate) fn update(old: &Value, new: &Value) -> Vec<FieldError> {
         let value = deadline(new).map_or(Value::Null, Value::from);
         errors.push(FieldError::invalid("spec.activeDeadlineSeconds", value, &detail));
     }
-    let count = |pod: &Value| object::items(pod, "/spec/containers").len();
-    if count(old) != count(new) {
-        let detail = "pod updates may not add or remove containers";
-        errors.push(FieldError::forbidden("spec.containers", detail));
-        return errors;
+    gates(old, new, &mut errors);
+    let count = |pod: &Value, list: &str| object::items(pod, &format!("/spec/{list}")).len();
+    for list in ["containers", "initContainers"] {
+        if count(old, list) != count(new, list) {
+            let detail = "pod updates may not add or remove containers";
+            errors.push(FieldError::forbidden(format!("spec.{list}"), detail));
+            return errors.list();
+        }
     }
-    if fixed_part(old) != fixed_part(new) {
+    let gated = !object::items(old, "/spec/schedulingGates").is_empty();
+    if gated {
+        node_selector(old, new, &mut errors);
+    }
+    if fixed_part(old, gated) != fixed_part(new, gated) {
         let detail = "pod updates may not change fields other than \
                       `spec.containers[*].image`,`spec.initContainers[*].image`,\
                       `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
@@ -49,14 +57,58 @@ pub(crate) fn update(old: &Value, new: &Value) -> Vec<FieldError> {
                       if it was previously negative)";
         errors.push(FieldError::forbidden("spec", detail));
     }
-    errors
+    errors.list()
 }
 
-fn fixed_part(pod: &Value) -> Value {
+/// The tolerations of a pod without their seconds, which may change.
+fn tolerations(pod: &Value) -> BTreeSet<String> {
+    object::items(pod, "/spec/tolerations")
+        .iter()
+        .map(|toleration| {
+            let mut toleration = toleration.clone();
+            if let Some(fields) = toleration.as_object_mut() {
+                fields.remove("tolerationSeconds");
+            }
+            toleration.to_string()
+        })
+        .collect()
+}
+
+/// Gates are opened, never added.
+fn gates(old: &Value, new: &Value, errors: &mut Errors) {
+    let names = |pod| {
+        object::items(pod, "/spec/schedulingGates").iter().map(|gate| object::text(gate, "/name"))
+    };
+    let before: BTreeSet<&str> = names(old).collect();
+    for (index, name) in names(new).enumerate().filter(|(_, name)| !before.contains(name)) {
+        let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
+        errors.push(FieldError::forbidden(format!("spec.schedulingGates[{index}].name"), detail));
+    }
+}
+
+/// A node selector may only get more entries.
+fn node_selector(old: &Value, new: &Value, errors: &mut Errors) {
+    let entries = object::map(new, "/spec/nodeSelector");
+    let kept = object::map(old, "/spec/nodeSelector")
+        .into_iter()
+        .flatten()
+        .all(|(key, value)| entries.is_some_and(|entries| entries.get(key) == Some(value)));
+    if !kept {
+        let shown = entries.cloned().map_or(Value::Null, Value::Object);
+        let detail = "additions only are allowed (no mutations or deletions)";
+        errors.push(FieldError::invalid("spec.nodeSelector", shown, detail));
+    }
+}
+
+fn fixed_part(pod: &Value, gated: bool) -> Value {
     let mut spec = pod.get("spec").cloned().unwrap_or_else(|| json!({}));
     let Some(fields) = spec.as_object_mut() else { return spec };
-    fields.remove("activeDeadlineSeconds");
-    fields.remove("tolerations");
+    for name in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+        fields.remove(name);
+    }
+    if gated {
+        fields.remove("nodeSelector");
+    }
     for name in ["containers", "initContainers"] {
         let list = fields.get_mut(name).and_then(Value::as_array_mut);
         for container in list.into_iter().flatten().filter_map(Value::as_object_mut) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use super::errors::Errors;
 use super::{metadata, names, one_of, unchanged};
 use crate::object;
 use crate::status::FieldError;
@@ -13,13 +14,19 @@ const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
 
 pub(crate) fn service(object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     let kind = object::text(object, "/spec/type");
     let known = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     errors.extend(one_of("spec.type".to_owned(), kind, &known));
     let affinity = object::text(object, "/spec/sessionAffinity");
     errors.extend(one_of("spec.sessionAffinity".to_owned(), affinity, &["ClientIP", "None"]));
-    errors.extend(metadata::labels(object, "spec.selector"));
+    let spec = object.get("spec").unwrap_or(&Value::Null);
+    metadata::labels(spec, "selector", "spec", &mut errors);
+    policies(spec, kind, &mut errors);
+    for (index, address) in object::items(spec, "/externalIPs").iter().enumerate() {
+        let address = address.as_str().unwrap_or_default();
+        special_address(address, &format!("spec.externalIPs[{index}]"), &mut errors);
+    }
     let cluster_ip = object::text(object, "/spec/clusterIP");
     if !cluster_ip.is_empty() && cluster_ip != "None" && cluster_ip.parse::<IpAddr>().is_err() {
         let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
@@ -43,10 +50,70 @@ pub(crate) fn service(object: &Value) -> Vec<FieldError> {
         errors.push(FieldError::required("spec.ports", ""));
     }
     check_ports(ports, kind, &mut errors);
-    errors
+    errors.list()
 }
 
-fn check_ports(ports: &[Value], kind: &str, errors: &mut Vec<FieldError>) {
+/// How traffic is spread.
+fn policies(spec: &Value, kind: &str, errors: &mut Errors) {
+    let known = ["Cluster", "Local"];
+    if let Some(policy) = spec.get("internalTrafficPolicy").and_then(Value::as_str)
+        && !known.contains(&policy)
+    {
+        errors.push(FieldError::unsupported("spec.internalTrafficPolicy", policy, &known));
+    }
+    let outside = matches!(kind, "NodePort" | "LoadBalancer")
+        || !object::items(spec, "/externalIPs").is_empty();
+    match object::text(spec, "/externalTrafficPolicy") {
+        "" => {}
+        policy if !outside => {
+            let detail = "may only be set for externally-accessible services";
+            errors.push(FieldError::invalid("spec.externalTrafficPolicy", policy, detail));
+        }
+        policy if !known.contains(&policy) => {
+            errors.push(FieldError::unsupported("spec.externalTrafficPolicy", policy, &known));
+        }
+        _ => {}
+    }
+    let timeout = spec.pointer("/sessionAffinityConfig/clientIP/timeoutSeconds");
+    if let Some(timeout) = timeout.and_then(Value::as_i64)
+        && !(1..=86_400).contains(&timeout)
+    {
+        let field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
+        errors.push(FieldError::invalid(
+            field,
+            timeout,
+            "must be greater than 0 and less than 86400",
+        ));
+    }
+}
+
+/// An address that traffic may be sent to: not this machine's own, and not one of a link.
+fn special_address(address: &str, field: &str, errors: &mut Errors) {
+    let Ok(ip) = address.parse::<IpAddr>() else {
+        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        errors.push(FieldError::invalid(field, address, detail));
+        return;
+    };
+    let (local, group) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets().starts_with(&[224, 0, 0])),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    let mut refuse = |detail: &str| errors.push(FieldError::invalid(field, address, detail));
+    if ip.is_unspecified() {
+        refuse(&format!("may not be unspecified ({address})"));
+    }
+    if ip.is_loopback() {
+        refuse("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    if local {
+        refuse("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if group {
+        refuse("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+}
+
+fn check_ports(ports: &[Value], kind: &str, errors: &mut Errors) {
     let (mut seen_names, mut seen_ports, mut node_ports) =
         (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (index, port) in ports.iter().enumerate() {
@@ -113,7 +180,7 @@ pub(crate) fn update(old: &Value, new: &Value) -> Vec<FieldError> {
 }
 
 pub(crate) fn endpoint_slice(object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     let kind = object::text(object, "/addressType");
     errors.extend(one_of("addressType".to_owned(), kind, &["FQDN", "IPv4", "IPv6"]));
     let endpoints = object::items(object, "/endpoints");
@@ -137,6 +204,9 @@ pub(crate) fn endpoint_slice(object: &Value) -> Vec<FieldError> {
                 let field = format!("endpoints[{index}].addresses[{place}]");
                 let detail = format!("must be a valid {kind} address");
                 errors.push(FieldError::invalid(field, address, &detail));
+            } else if kind != "FQDN" {
+                let field = format!("endpoints[{index}].addresses[{place}]");
+                special_address(address, &field, &mut errors);
             }
         }
     }
@@ -148,7 +218,7 @@ pub(crate) fn endpoint_slice(object: &Value) -> Vec<FieldError> {
         }
         errors.extend(one_of(format!("ports[{index}].protocol"), protocol, PROTOCOLS));
     }
-    errors
+    errors.list()
 }
 
 pub(crate) fn endpoint_slice_update(old: &Value, new: &Value) -> Vec<FieldError> {

@@ -2,13 +2,15 @@
 
 use serde_json::Value;
 
-use super::{metadata, one_of, pod_spec, unchanged};
+use super::errors::Errors;
+use super::{metadata, one_of, pod_spec, selector, unchanged};
 use crate::object;
 use crate::selector::Selector;
 use crate::status::FieldError;
 
 pub(crate) fn deployment(object: &Value) -> Vec<FieldError> {
-    let mut errors = replica_set(object);
+    let mut errors = Errors::default();
+    errors.extend(replica_set(object));
     let kind = object::text(object, "/spec/strategy/type");
     errors.extend(one_of("spec.strategy.type".to_owned(), kind, &["Recreate", "RollingUpdate"]));
     let rolling = object.pointer("/spec/strategy/rollingUpdate");
@@ -36,6 +38,10 @@ pub(crate) fn deployment(object: &Value) -> Vec<FieldError> {
                 let detail = "must be greater than or equal to 0";
                 errors.push(FieldError::invalid(field, value.clone(), detail));
             }
+            Some(number) if number > 100 && value.is_string() && key == "maxUnavailable" => {
+                let detail = "must not be greater than 100%";
+                errors.push(FieldError::invalid(field, value.clone(), detail));
+            }
             Some(number) => zeros += usize::from(number == 0),
         }
     }
@@ -48,11 +54,11 @@ pub(crate) fn deployment(object: &Value) -> Vec<FieldError> {
         let detail = "must be greater than minReadySeconds";
         errors.push(FieldError::invalid("spec.progressDeadlineSeconds", deadline, detail));
     }
-    errors
+    errors.list()
 }
 
 pub(crate) fn replica_set(object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+    let mut errors = Errors::default();
     for key in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
         let value = object::integer(object, &format!("/spec/{key}"));
         if value < 0 {
@@ -61,13 +67,18 @@ pub(crate) fn replica_set(object: &Value) -> Vec<FieldError> {
         }
     }
     let labels = object.pointer("/spec/template/metadata/labels").unwrap_or(&Value::Null);
+    if let Some(found) = object.pointer("/spec/selector") {
+        selector::labels(found, "spec.selector", &mut errors);
+    }
     match object.pointer("/spec/selector") {
         None => errors.push(FieldError::required("spec.selector", "")),
         Some(selector) => match Selector::from_label_selector(selector) {
-            Err(error) => {
+            Err(error) if errors.is_empty() => {
                 let detail = error.to_string();
                 errors.push(FieldError::invalid("spec.selector", selector.clone(), &detail));
             }
+            // What is wrong with it has been told.
+            Err(_) => {}
             Ok(parsed) if parsed.is_everything() => {
                 let detail = "empty selector is invalid for deployment";
                 errors.push(FieldError::invalid("spec.selector", selector.clone(), detail));
@@ -82,22 +93,24 @@ pub(crate) fn replica_set(object: &Value) -> Vec<FieldError> {
     }
     let Some(template) = object.pointer("/spec/template") else {
         errors.push(FieldError::required("spec.template", ""));
-        return errors;
+        return errors.list();
     };
-    errors.extend(
-        metadata::labels(template, "metadata.labels")
-            .into_iter()
-            .chain(metadata::annotations(template, "metadata.annotations"))
-            .map(|error| error.below("spec.template")),
-    );
+    let metadata = template.get("metadata").unwrap_or(&Value::Null);
+    metadata::labels(metadata, "labels", "spec.template.metadata", &mut errors);
+    metadata::annotations(metadata, "spec.template.metadata", &mut errors);
     let spec = template.get("spec").unwrap_or(&Value::Null);
-    errors.extend(pod_spec::pod_spec(spec, "spec.template.spec"));
+    pod_spec::pod_spec(spec, "spec.template.spec", &mut errors);
+    if !object::items(spec, "/ephemeralContainers").is_empty() {
+        let field = "spec.template.spec.ephemeralContainers";
+        errors
+            .push(FieldError::forbidden(field, "ephemeral containers not allowed in pod template"));
+    }
     let policy = object::text(spec, "/restartPolicy");
     if !policy.is_empty() && policy != "Always" {
         let field = "spec.template.spec.restartPolicy";
         errors.push(FieldError::unsupported(field, policy, &["Always"]));
     }
-    errors
+    errors.list()
 }
 
 /// Which pods belong to an object is settled once.
