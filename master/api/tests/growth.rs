@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use bramble_api::decode::{self, FieldValidation, MediaType};
-use bramble_api::schema::{self, Message, Type};
+use bramble_api::schema::{Message, Type};
 use bramble_api::{Resource, defaults, patch, registry, strategy, validate};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
@@ -32,12 +32,12 @@ const NOW: &str = "2026-01-01T00:00:00Z";
 /// A list or map of a kind: where it is, and what it holds.
 struct Place {
     path: Vec<&'static str>,
-    kind: Type,
+    kind: Type<'static>,
 }
 
 /// All lists and maps below a message that were not seen in another kind.
 fn places(
-    message: &'static Message,
+    message: Message<'static>,
     path: &mut Vec<&'static str>,
     seen: &mut BTreeSet<(&'static str, &'static str)>,
     found: &mut Vec<Place>,
@@ -45,28 +45,19 @@ fn places(
     if path.len() >= DEPTH_MAX {
         return;
     }
-    for field in message.fields {
-        if field.name.is_empty() {
-            if let Type::Message(embedded) = field.kind {
-                places(embedded, path, seen, found);
-            }
-            continue;
+    for field in message.fields() {
+        path.push(field.name());
+        let kind = field.kind();
+        let many = matches!(kind, Type::List(..) | Type::Map(_) | Type::AtomicMap(_));
+        if many && seen.insert((message.name(), field.name())) {
+            found.push(Place { path: path.clone(), kind });
         }
-        path.push(field.name);
-        match field.kind {
+        match kind {
             Type::List(item, _) => {
-                if seen.insert((message.name, field.name)) {
-                    found.push(Place { path: path.clone(), kind: field.kind });
-                }
-                if let Type::Message(item) = item {
+                if let Type::Message(item) = item.kind() {
                     path.push("0");
                     places(item, path, seen, found);
                     path.pop();
-                }
-            }
-            Type::Map(_) | Type::AtomicMap(_) => {
-                if seen.insert((message.name, field.name)) {
-                    found.push(Place { path: path.clone(), kind: field.kind });
                 }
             }
             Type::Message(below) => places(below, path, seen, found),
@@ -76,7 +67,7 @@ fn places(
     }
 }
 
-fn scalar(kind: Type, number: usize) -> Option<Value> {
+fn scalar(kind: Type<'_>, number: usize) -> Option<Value> {
     Some(match kind {
         Type::String => format!("n{number}").into(),
         Type::Int32 | Type::Int64 | Type::IntOrString => (number + 1).into(),
@@ -90,25 +81,26 @@ fn scalar(kind: Type, number: usize) -> Option<Value> {
     })
 }
 
-fn item(kind: Type, number: usize) -> Value {
+fn item(kind: Type<'_>, number: usize) -> Value {
     match kind {
         Type::Message(message) => {
             let fields = message
-                .fields
-                .iter()
-                .filter_map(|field| Some((field.name.to_owned(), scalar(field.kind, number)?)));
+                .fields()
+                .filter_map(|field| Some((field.name().to_owned(), scalar(field.kind(), number)?)));
             Value::Object(fields.collect())
         }
-        Type::Any => json!({}),
+        Type::Any | Type::FieldsV1 => json!({}),
         _ => scalar(kind, number).unwrap_or_default(),
     }
 }
 
-fn filled(kind: Type, numbers: impl Iterator<Item = usize>) -> Value {
+fn filled(kind: Type<'_>, numbers: impl Iterator<Item = usize>) -> Value {
     match kind {
-        Type::List(kind, _) => Value::Array(numbers.map(|number| item(*kind, number)).collect()),
+        Type::List(kind, _) => {
+            Value::Array(numbers.map(|number| item(kind.kind(), number)).collect())
+        }
         Type::Map(kind) | Type::AtomicMap(kind) => {
-            numbers.map(|number| (format!("k{number}"), item(*kind, number))).collect()
+            numbers.map(|number| (format!("k{number}"), item(kind.kind(), number))).collect()
         }
         _ => Value::Null,
     }
@@ -201,7 +193,7 @@ fn work_grows_with_the_size_of_every_list_and_map() {
     let mut seen = BTreeSet::new();
     let (mut measured, mut steep) = (0, Vec::new());
     for resource in registry::all() {
-        let message = schema::find(resource.group, resource.kind).expect("a schema");
+        let message = resource.schema().expect("a schema");
         let mut found = Vec::new();
         places(message, &mut Vec::new(), &mut seen, &mut found);
         for place in &found {
