@@ -47,8 +47,7 @@ pub fn mount_root(
         // The root of the container shows the mode of `upper`.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     }
-    let mut lower = store.layer_paths(image);
-    lower.reverse();
+    let mut lower = topmost(store.layer_paths(image));
     if lower.is_empty() {
         // An image of no layers still needs something below.
         let empty = container_dir.join("empty");
@@ -97,6 +96,18 @@ pub fn unmount_root(container_dir: &Path) -> Result<(), UnmountRootError> {
         }
     }
     outcome
+}
+
+/// Layers from the highest to the lowest, each once: overlayfs takes none twice. The highest place
+/// of a layer counts, since all that it has at a lower one is hidden by itself.
+fn topmost(layers: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::with_capacity(layers.len());
+    for layer in layers.into_iter().rev() {
+        if !found.contains(&layer) {
+            found.push(layer);
+        }
+    }
+    found
 }
 
 /// Mounts with real paths where they fit into a page of options, else through descriptors.
@@ -259,6 +270,28 @@ mod tests {
         unmount_root(&container).unwrap();
         assert_eq!(fs::read_dir(&container).unwrap().count(), 0);
         assert_eq!(mounts_under(home.path()), 0);
+    }
+
+    #[test]
+    fn a_layer_that_an_image_lists_twice_is_where_it_is_highest() {
+        let home = TestStore::new();
+        let file = |content: &[u8]| TarBuilder::new().file("f", content).finish();
+        let empty = TarBuilder::new().finish();
+        let (a, b) = (file(b"a"), file(b"b"));
+        let hides = TarBuilder::new().file(".wh.f", b"").file("g", b"").finish();
+        for (name, layers, expected) in [
+            ("twice", vec![empty.clone(), a.clone(), empty], Some(b"a")),
+            ("aba", vec![a.clone(), b.clone(), a.clone()], Some(b"a")),
+            ("hidden", vec![a.clone(), hides.clone(), b, hides.clone()], None),
+            ("shown", vec![hides.clone(), a.clone(), hides, a], Some(b"a")),
+        ] {
+            let image = home.image(name, &layers);
+            let container = home.path().join(name);
+            let rootfs = mount_root(&home.store, &image, &container).unwrap();
+            let found = fs::read(rootfs.join("f")).ok();
+            assert_eq!(found.as_deref(), expected.map(|content| content.as_slice()), "{name}");
+            unmount_root(&container).unwrap();
+        }
     }
 
     #[test]
