@@ -394,7 +394,53 @@ async fn credentials_go_along_no_redirect_and_to_no_other_host() {
         .await
         .unwrap_err();
     assert!(error.message().contains("may not see"), "{}", error.message());
-    assert_eq!(thief.seen().len(), 0);
+    assert!(thief.seen().iter().all(|request| request.authorization.is_none()));
+}
+
+/// A registry that wants a token of a service, which gives it to anyone.
+fn wants_token(image: Arc<TestImage>, realm: String) -> FakeRegistry {
+    FakeRegistry::serve(move |request, _| match request.authorization.as_deref() {
+        Some("Bearer t") => honest(&image, request),
+        Some(_) | None => (401, vec![("WWW-Authenticate", realm.clone())], vec![]),
+    })
+}
+
+#[tokio::test]
+async fn a_registry_that_is_redirected_to_gets_a_token_of_its_own_and_no_secret() {
+    let home = TestStore::new();
+    let image = Arc::new(TestImage::new(&[layer("1")]));
+    let tokens = FakeRegistry::serve(|_, _| (200, vec![], br#"{"token":"t"}"#.to_vec()));
+    let realm = format!(r#"Bearer realm="http://{}/token",service="back""#, tokens.host);
+    let back = wants_token(Arc::clone(&image), realm);
+    let target = back.host.clone();
+    let front = FakeRegistry::serve(move |request, _| {
+        (307, vec![("Location", format!("http://{target}{}", request.path))], vec![])
+    });
+    let service = service(&home, &[&front.host, &back.host]);
+    for (name, secrets) in [("a", PullSecrets::default()), ("b", secrets(&front.host, "p"))] {
+        let reference = Reference::parse(&format!("{}/{name}", front.host)).unwrap();
+        service.ensure(&reference, PullPolicy::Always, &secrets).await.unwrap();
+    }
+    assert!(front.seen().iter().all(|request| request.authorization.is_none()));
+    assert!(tokens.seen().iter().all(|request| request.authorization.is_none()));
+    let shown: Vec<_> = back.seen().into_iter().filter_map(|seen| seen.authorization).collect();
+    assert!(!shown.is_empty() && shown.iter().all(|shown| shown == "Bearer t"), "{shown:?}");
+    assert_eq!(tokens.seen().len(), 2, "one token for each pull");
+}
+
+#[tokio::test]
+async fn a_token_service_that_may_not_see_the_secret_is_asked_without_it() {
+    let home = TestStore::new();
+    let image = Arc::new(TestImage::new(&[layer("1")]));
+    let tokens = FakeRegistry::serve(|_, _| (200, vec![], br#"{"token":"t"}"#.to_vec()));
+    let port = tokens.host.rsplit_once(':').unwrap().1;
+    let realm = format!(r#"Bearer realm="http://localhost:{port}/token""#);
+    let registry = wants_token(image, realm);
+    let reference = Reference::parse(&format!("{}/a", registry.host)).unwrap();
+    let service = service(&home, &[&registry.host]);
+    let secrets = secrets(&registry.host, "p");
+    service.ensure(&reference, PullPolicy::Always, &secrets).await.unwrap();
+    assert!(tokens.seen().iter().all(|request| request.authorization.is_none()));
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! One GET over HTTP or HTTPS: connect, follow redirects, read bounded pieces, time out.
 //!
-//! Knows nothing of registries. A redirect never carries the authorization on and never leads from
-//! HTTPS to HTTP. Each request has its own connection: a pull makes about ten.
+//! Knows nothing of registries. A redirect never carries the authorization on: every host gets what
+//! was meant for it. None leads from HTTPS to HTTP. Each request has its own connection: a pull
+//! makes about ten.
 
 use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -48,21 +49,21 @@ impl Transport {
         Ok(Self { public: client_config(roots)?, by_host })
     }
 
-    /// Gets `url`, following redirects without `authorization`.
+    /// Gets `url`, following redirects; `authorization` says what each origin is sent.
     pub(super) async fn get(
         &self,
         url: &str,
         headers: &HeaderMap,
-        authorization: Option<&HeaderValue>,
+        authorization: impl Fn(&str) -> Option<HeaderValue>,
         plain_allowed: bool,
     ) -> Result<Answer, SendError> {
         let mut uri: Uri = url.parse().map_err(|_| SendError::Address)?;
-        let mut authorization = authorization;
         for _ in 0..REDIRECTS_MAX {
+            let origin = origin(&uri).ok_or(SendError::Address)?;
             let mut request = Request::get(uri.clone());
             if let Some(map) = request.headers_mut() {
                 map.extend(headers.clone());
-                map.extend(authorization.map(|value| (header::AUTHORIZATION, value.clone())));
+                map.extend(authorization(&origin).map(|value| (header::AUTHORIZATION, value)));
             }
             let request = request.body(Empty::new()).map_err(|_| SendError::Address)?;
             let plain = uri.scheme_str() == Some("http");
@@ -73,7 +74,7 @@ impl Transport {
             }
             let response = self.send(&uri, request).await?;
             if !is_redirect(response.status()) {
-                return Ok(Answer(response));
+                return Ok(Answer { response, origin });
             }
             let location =
                 response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
@@ -84,7 +85,6 @@ impl Transport {
                     host: next.host().unwrap_or_default().to_owned(),
                 });
             }
-            authorization = None;
             uri = next;
         }
         Err(SendError::Redirect)
@@ -147,17 +147,31 @@ async fn exchange(
     Ok(sender.send_request(request).await?)
 }
 
+/// Scheme and authority: who answers, and to whom an authorization may be shown.
+pub(super) fn origin(uri: &Uri) -> Option<String> {
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    Some(format!("{scheme}://{}", authority.as_str().to_ascii_lowercase()))
+}
+
 /// An answer whose body is read piece by piece.
 #[derive(Debug)]
-pub(super) struct Answer(Response<Incoming>);
+pub(super) struct Answer {
+    response: Response<Incoming>,
+    /// Who gave it, after all redirects.
+    origin: String,
+}
 
 impl Answer {
     pub(super) fn status(&self) -> StatusCode {
-        self.0.status()
+        self.response.status()
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
-        self.0.headers()
+        self.response.headers()
+    }
+
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
     }
 
     pub(super) fn content_length(&self) -> Option<u64> {
@@ -167,7 +181,7 @@ impl Answer {
     /// Returns the next piece of the body, `None` at its end.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, SendError> {
         loop {
-            let frame = tokio::time::timeout(PIECE_TIMEOUT, self.0.body_mut().frame()).await;
+            let frame = tokio::time::timeout(PIECE_TIMEOUT, self.response.body_mut().frame()).await;
             match frame.map_err(|_| SendError::Silent)? {
                 None => return Ok(None),
                 Some(frame) => {

@@ -2,14 +2,15 @@
 //!
 //! Knows the distribution protocol and who may be told which credentials; it does not know what is
 //! in a manifest, nor the order of a pull. Rules kept here: credentials go to the host that they
-//! were written for and to the token service of that host, never along a redirect; plain HTTP only
-//! where configured; nothing longer than announced is read.
+//! were written for and to the token service of that host, never along a redirect; a host that was
+//! redirected to and wants a token gets one that anybody may have; plain HTTP only where configured;
+//! nothing longer than announced is read.
 
 mod challenge;
 mod http;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -87,7 +88,8 @@ impl RegistryClient {
             if name == DOCKER_HUB { "registry-1.docker.io".to_owned() } else { name.clone() };
         let scheme = if config.plain_http { "http" } else { "https" };
         let base = format!("{scheme}://{host}/v2/{}", reference.repository());
-        Endpoint { name, host, base, config, candidates, authorization: Mutex::default() }
+        let origin = format!("{scheme}://{}", host.to_ascii_lowercase());
+        Endpoint { name, host, origin, base, config, candidates, accepted: Mutex::default() }
     }
 }
 
@@ -106,16 +108,21 @@ struct Endpoint {
     name: String,
     /// Where it really is.
     host: String,
+    /// Scheme and authority of `base`.
+    origin: String,
     base: String,
     config: RegistryConfig,
     candidates: Vec<Credentials>,
     /// What was accepted last.
-    authorization: Mutex<Option<Authorization>>,
+    accepted: Mutex<Authorizations>,
 }
+
+/// What each host on the way to an answer is sent, by its origin.
+type Authorizations = BTreeMap<String, Authorization>;
 
 #[derive(Clone, Debug)]
 struct Authorization {
-    header: Option<HeaderValue>,
+    header: HeaderValue,
     /// Of the credentials behind it; `None` is anonymous.
     fingerprint: Option<String>,
 }
@@ -291,37 +298,60 @@ impl Session {
         Ok(bytes)
     }
 
-    /// Gets `url` from an endpoint: as accepted before, else anonymously, else as it demands.
+    /// Gets `url` from an endpoint: as accepted before, else anonymously, else as it, or a host that
+    /// it redirects to, demands.
     async fn get(
         &self,
         endpoint: &Endpoint,
         url: &str,
         headers: &[(header::HeaderName, String)],
     ) -> Result<(Answer, Allowed), FetchError> {
-        let remembered =
-            endpoint.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let first = remembered.unwrap_or(Authorization { header: None, fingerprint: None });
-        let answer = self.try_get(endpoint, url, headers, &first).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED {
-            return self.accept(endpoint, answer, first).await;
-        }
-        let challenges = Challenge::parse_all(answer.headers());
-        let mut refusal = self.refusal(endpoint, answer).await;
-        // The pod's own credentials first, then none: a token service gives tokens to anyone.
-        let candidates = endpoint.candidates.iter().map(Some).chain([None]);
-        for credentials in candidates {
-            let Some(header) = self.authorize(endpoint, &challenges, credentials).await? else {
-                continue;
+        let mut shown = endpoint.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut demands: BTreeMap<String, Demand> = BTreeMap::new();
+        loop {
+            let answer = self.try_get(endpoint, url, headers, &shown).await?;
+            let origin = answer.origin().to_owned();
+            let demanded = match answer.status() {
+                StatusCode::UNAUTHORIZED => true,
+                // Other credentials may be allowed what these are not.
+                StatusCode::FORBIDDEN => demands.contains_key(&origin),
+                _ => false,
             };
-            let fingerprint = credentials.map(Credentials::fingerprint);
-            let authorization = Authorization { header: Some(header), fingerprint };
-            let answer = self.try_get(endpoint, url, headers, &authorization).await?;
-            if !matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                return self.accept(endpoint, answer, authorization).await;
+            if !demanded || demands.len() > ORIGINS_MAX {
+                return self.accept(endpoint, answer, shown).await;
             }
-            refusal = self.refusal(endpoint, answer).await;
+            let challenges = Challenge::parse_all(answer.headers());
+            let refusal = self.refusal(endpoint, answer).await;
+            let demand = demands
+                .entry(origin.clone())
+                .or_insert_with(|| Demand::new(endpoint, &origin, challenges));
+            let authorization = self.answer_demand(endpoint, demand, refusal).await?;
+            shown.insert(origin, authorization);
         }
-        Err(refusal)
+    }
+
+    /// Returns what to send next to a host that demands authorization, or why there is nothing.
+    async fn answer_demand(
+        &self,
+        endpoint: &Endpoint,
+        demand: &mut Demand,
+        refusal: FetchError,
+    ) -> Result<Authorization, FetchError> {
+        while let Some(credentials) = demand.untried.pop_front() {
+            match self.authorize(endpoint, &demand.challenges, credentials.as_ref()).await {
+                Ok(Some(header)) => {
+                    let fingerprint = credentials.as_ref().map(Credentials::fingerprint);
+                    return Ok(Authorization { header, fingerprint });
+                }
+                Ok(None) => {}
+                // The next ones, or none, may be shown to it.
+                Err(error @ FetchError::Realm { .. }) => {
+                    demand.hidden.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(demand.hidden.take().unwrap_or(refusal))
     }
 
     async fn try_get(
@@ -329,7 +359,7 @@ impl Session {
         endpoint: &Endpoint,
         url: &str,
         headers: &[(header::HeaderName, String)],
-        authorization: &Authorization,
+        shown: &Authorizations,
     ) -> Result<Answer, FetchError> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -337,12 +367,9 @@ impl Session {
                 map.insert(name.clone(), value);
             }
         }
-        let sent = self.client.transport.get(
-            url,
-            &map,
-            authorization.header.as_ref(),
-            endpoint.config.plain_http,
-        );
+        let authorization = |origin: &str| Some(shown.get(origin)?.header.clone());
+        let plain = endpoint.config.plain_http;
+        let sent = self.client.transport.get(url, &map, authorization, plain);
         sent.await.map_err(|error| FetchError::unreachable(&endpoint.name, error))
     }
 
@@ -350,17 +377,17 @@ impl Session {
         &self,
         endpoint: &Endpoint,
         answer: Answer,
-        authorization: Authorization,
+        shown: Authorizations,
     ) -> Result<(Answer, Allowed), FetchError> {
         if !answer.status().is_success() {
             return Err(self.refusal(endpoint, answer).await);
         }
-        let allowed = match &authorization.fingerprint {
-            Some(fingerprint) => Allowed::Holder { fingerprint: fingerprint.clone() },
+        let fingerprint = shown.values().find_map(|shown| shown.fingerprint.clone());
+        let allowed = match fingerprint {
+            Some(fingerprint) => Allowed::Holder { fingerprint },
             None => Allowed::Everyone,
         };
-        *endpoint.authorization.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(authorization);
+        *endpoint.accepted.lock().unwrap_or_else(PoisonError::into_inner) = shown;
         Ok((answer, allowed))
     }
 
@@ -419,8 +446,11 @@ impl Session {
         }
         let header = credentials.and_then(|credentials| secret_header(&credentials.basic()));
         let none = HeaderMap::new();
-        let sent =
-            self.client.transport.get(&url, &none, header.as_ref(), endpoint.config.plain_http);
+        let service = http::origin(&uri);
+        let authorization =
+            |origin: &str| header.clone().filter(|_| Some(origin) == service.as_deref());
+        let plain = endpoint.config.plain_http;
+        let sent = self.client.transport.get(&url, &none, authorization, plain);
         let answer = sent.await.map_err(|error| FetchError::unreachable(&endpoint.name, error))?;
         if !answer.status().is_success() {
             // Wrong credentials; the next ones may be right.
@@ -444,11 +474,30 @@ impl Session {
         let own = endpoint.host.rsplit_once(':').map_or(endpoint.host.as_str(), |(host, _)| host);
         let scheme_fits = match realm.scheme_str() {
             Some("https") => true,
-            Some("http") => endpoint.config.plain_http && realm_host == own,
+            Some("http") => endpoint.config.plain_http && (realm_host == own || !with_credentials),
             Some(_) | None => false,
         };
         let listed = endpoint.config.token_hosts.iter().any(|host| host == realm_host);
         scheme_fits && (!with_credentials || listed || challenge::same_domain(own, realm_host))
+    }
+}
+
+/// What one host wants before it answers, and what was not tried yet.
+struct Demand {
+    challenges: Vec<Challenge>,
+    /// None is anonymous.
+    untried: VecDeque<Option<Credentials>>,
+    /// A token service that may not see the credentials.
+    hidden: Option<FetchError>,
+}
+
+impl Demand {
+    fn new(endpoint: &Endpoint, origin: &str, challenges: Vec<Challenge>) -> Self {
+        // The pod's own credentials first, then none: a token service gives tokens to anyone. They
+        // are for the registry that they were written for, not for whom it redirects to.
+        let own = if origin == endpoint.origin { endpoint.candidates.as_slice() } else { &[] };
+        let untried = own.iter().cloned().map(Some).chain([None]).collect();
+        Self { challenges, untried, hidden: None }
     }
 }
 
@@ -547,6 +596,9 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
+
+/// Hosts on the way to an answer that want authorization: real registries have two.
+const ORIGINS_MAX: usize = 4;
 
 /// An error's text, in bytes; more is cut off with the answer.
 const ERROR_LEN_MAX: usize = 16 << 10;
