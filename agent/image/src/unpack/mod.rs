@@ -1,7 +1,7 @@
 //! Unpacks a layer into a folder of its own, in the form that overlayfs wants.
 //!
 //! The `tar` crate only parses. Every file is written by us beneath the descriptor of the layer's
-//! root, with `openat2` that neither leaves it nor follows a symlink, so that an archive can
+//! root, with `openat2` that does not leave it wherever a symlink leads, so that an archive can
 //! change nothing else. Whiteouts become character devices 0:0, opaque folders get an attribute.
 //!
 //! Knows nothing of the store; the caller makes the root, checks the digest and keeps the result.
@@ -78,8 +78,12 @@ pub(crate) enum UnpackError {
     Kind { kind: char },
     #[error("layer has a path that is not allowed: `{path}`")]
     Path { path: String },
-    #[error("layer has a path that leads through a symlink or a file: `{path}`")]
+    #[error("layer has a path that leads through a file or too many symlinks: `{path}`")]
     NotAFolder { path: String },
+    #[error(
+        "layer has a path `{path}` that leads through its symlink `{link}` to a folder that it lacks"
+    )]
+    DanglingLink { path: String, link: String },
     #[error("layer has a hard link `{path}` to `{target}`, which is not a file of this layer")]
     HardLink { path: String, target: String },
     #[error("could not write `{path}` of a layer")]

@@ -1,7 +1,8 @@
 //! Writes entries beneath the descriptor of a layer's root.
 //!
-//! No path is ever resolved from anywhere else, and none through a symlink: a parent is opened
-//! with `openat2`, and the last part is only touched by calls that do not follow it.
+//! No path is ever resolved from anywhere else. A parent is opened with `openat2` as if the layer's
+//! root were the root of everything, so symlinks of the layer are followed within it and lead
+//! nowhere else; the last part is only touched by calls that do not follow it.
 
 use std::{
     io::{self, Read},
@@ -130,6 +131,8 @@ impl<'a> LayerRoot<'a> {
             }
             None => fs::mkdirat(parent, name, FOLDER_MODE)?,
         }
+                // It may have been a symlink that led there.
+                self.last_parent = None;
         let folder = fs::openat(
             parent,
             name,
@@ -156,9 +159,8 @@ impl<'a> LayerRoot<'a> {
         let outside = || Problem::HardLink { target: shown(target) };
         let parts = parts(target).map_err(|_| outside())?;
         let (target_name, folders) = parts.split_last().ok_or_else(outside)?;
-        let folder =
-            open_beneath(self.root, &folders.join(&b'/'), OFlags::PATH | OFlags::DIRECTORY)
-                .map_err(|_| outside())?;
+        let folder = open_inside(self.root, &folders.join(&b'/'), OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(|_| outside())?;
         let present = look(folder.as_fd(), target_name)?.ok_or_else(outside)?;
         // A second name for a whiteout or a folder makes no sense and could hide what it likes.
         if is_whiteout(&present) || is(&present, FileType::Directory) {
@@ -180,13 +182,14 @@ impl<'a> LayerRoot<'a> {
         {
             return Ok(Rc::clone(folder));
         }
-        let folder = match open_beneath(self.root, &joined, OFlags::RDONLY | OFlags::DIRECTORY) {
+        let folder = match open_inside(self.root, &joined, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::NOENT | Errno::NOTDIR) => self.make_parents(parents),
             opened => opened,
         };
-        let folder = Rc::new(folder.map_err(|errno| match errno {
-            Errno::LOOP | Errno::NOTDIR | Errno::XDEV => {
-                UnpackError::NotAFolder { path: shown(path) }
+        let folder = Rc::new(folder.map_err(|problem| {
+            let blocked = [Errno::LOOP, Errno::NOTDIR, Errno::XDEV];
+            if matches!(&problem, Problem::Errno(errno) if blocked.contains(errno)) {
+                return UnpackError::NotAFolder { path: shown(path) };
             }
             errno => Problem::Errno(errno).at(path),
         })?);
@@ -195,10 +198,13 @@ impl<'a> LayerRoot<'a> {
     }
 
     /// Some builders leave out folders that an earlier layer has.
-    fn make_parents(&self, parents: &[&[u8]]) -> Result<OwnedFd, Errno> {
-        let mut folder = open_beneath(self.root, b"", OFlags::RDONLY | OFlags::DIRECTORY)?;
-        for name in parents {
-            let hidden = look(folder.as_fd(), name)?.as_ref().is_some_and(is_whiteout);
+    fn make_parents(&self, parents: &[&[u8]]) -> Result<OwnedFd, Problem> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let mut folder = open_beneath(self.root, b"", flags)?;
+        for (index, name) in parents.iter().enumerate() {
+            let path = parents.get(..=index).unwrap_or_default().join(&b'/');
+            let present = look(folder.as_fd(), name)?;
+            let hidden = present.as_ref().is_some_and(is_whiteout);
             if hidden {
                 fs::unlinkat(&folder, *name, AtFlags::empty())?;
             }
@@ -206,7 +212,13 @@ impl<'a> LayerRoot<'a> {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
             }
-            folder = open_beneath(folder.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            folder = match open_inside(self.root, &path, flags) {
+                // Where it leads to may be in a layer below, which is not known here.
+                Err(Errno::NOENT) if link => {
+                    return Err(Problem::DanglingLink { link: shown(&path) });
+                }
+                opened => opened?,
+            };
             if hidden {
                 set_opaque(folder.as_fd())?;
             }
@@ -363,6 +375,22 @@ enum Problem {
     Told(UnpackError),
 }
 
+/// As [`open_beneath`], but follows symlinks as if `root` were the root of everything.
+fn open_inside(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b".".as_slice() } else { path };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let open = || fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let mut opened = open();
+    // The kernel gives up on `..` while anything on the machine is renamed.
+    for _ in 1..OPENS_MAX {
+        if !matches!(opened, Err(Errno::AGAIN)) {
+            break;
+        }
+        opened = open();
+    }
+    opened
+}
+
 impl Problem {
     fn at(self, path: &[u8]) -> UnpackError {
         let path = shown(path);
@@ -386,6 +414,7 @@ const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// Linux' `PATH_MAX`, in bytes.
 const PATH_LEN_MAX: usize = 4096;
+    DanglingLink { link: String },
 
 /// Linux' `NAME_MAX`, in bytes.
 const NAME_LEN_MAX: usize = 255;
@@ -397,6 +426,10 @@ const DEPTH_MAX: usize = 256;
 const FOLDER_TIMES_LEN_MAX: usize = 4 << 20;
 
 const COPY_LEN: usize = 64 << 10;
+            Self::DanglingLink { link } => UnpackError::DanglingLink { path, link },
 
 /// How much of a path is repeated in an error, in bytes.
 const SHOWN_MAX: usize = 300;
+/// How often a path is opened before a busy machine counts as an error.
+const OPENS_MAX: usize = 64;
+

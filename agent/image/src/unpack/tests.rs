@@ -177,28 +177,57 @@ fn paths_that_lead_out_are_refused() {
 }
 
 #[test]
-fn links_that_lead_out_are_not_followed() {
-    for target in ["../canary", "/", "../canary/folder"] {
-        check_refused(
-            TarBuilder::new().symlink("a", target).file("a/file", b"x"),
-            "leads through a symlink",
-        );
-        check_refused(
-            TarBuilder::new().symlink("a", target).file("a/.wh.file", b"x"),
-            "leads through a symlink",
-        );
-        check_refused(
-            TarBuilder::new().symlink("a", target).file("a/.wh..wh..opq", b"x"),
-            "leads through a symlink",
-        );
-        check_refused(
-            TarBuilder::new().symlink("a", target).folder("a/new", 0o777),
-            "leads through a symlink",
-        );
-        check_refused(
-            TarBuilder::new().symlink("a", target).hard_link("b", "a/file"),
-            "not a file of this layer",
-        );
+fn files_beneath_symlinks_of_the_layer_go_where_these_lead() {
+    for target in ["usr/lib", "/usr/lib", "../usr/../usr/lib", "/../../usr/lib"] {
+        let archive = TarBuilder::new()
+            .folder("usr", 0o755)
+            .folder("usr/lib", 0o755)
+            .symlink("lib", target)
+            .file("lib/x.so", b"x")
+            .folder("lib/sub", 0o700)
+            .file("lib/sub/y.so", b"y")
+            .file("lib/new/z.so", b"z")
+            .hard_link("hard", "lib/x.so");
+        check(archive, |root| {
+            assert!(fs::symlink_metadata(root.join("lib")).unwrap().is_symlink());
+            assert_eq!(fs::read(root.join("usr/lib/x.so")).unwrap(), b"x");
+            assert_eq!(fs::read(root.join("usr/lib/sub/y.so")).unwrap(), b"y");
+            assert_eq!(fs::read(root.join("usr/lib/new/z.so")).unwrap(), b"z");
+            assert_eq!(fs::metadata(root.join("hard")).unwrap().nlink(), 2);
+        });
+    }
+    check_refused(
+        TarBuilder::new().symlink("lib", "/data/lib").file("lib/x.so", b"x"),
+        "`lib/x.so` that leads through its symlink `lib`",
+    );
+    check_refused(TarBuilder::new().symlink("a", "a").file("a/x", b"x"), "too many symlinks");
+    // A folder takes the place of a symlink, and what follows goes into it.
+    let archive = TarBuilder::new()
+        .folder("usr", 0o755)
+        .symlink("lib", "usr")
+        .file("lib/a", b"a")
+        .folder("lib", 0o755)
+        .file("lib/b", b"b");
+    check(archive, |root| {
+        assert!(root.join("usr/a").exists() && root.join("lib/b").exists());
+        assert!(!root.join("usr/b").exists());
+    });
+}
+
+#[test]
+fn links_that_lead_out_lead_nowhere() {
+    for target in ["../canary", "../canary/folder", "/canary"] {
+        let link = || TarBuilder::new().symlink("a", target);
+        check_refused(link().file("a/file", b"x"), "to a folder that it lacks");
+        check_refused(link().file("a/.wh.file", b"x"), "to a folder that it lacks");
+        check_refused(link().file("a/.wh..wh..opq", b"x"), "to a folder that it lacks");
+        check_refused(link().folder("a/new", 0o777), "to a folder that it lacks");
+        check_refused(link().hard_link("b", "a/file"), "not a file of this layer");
+    }
+    for target in ["/", "..", "../../../../../.."] {
+        check(TarBuilder::new().symlink("a", target).file("a/canary/file", b"x"), |root| {
+            assert_eq!(fs::read(root.join("canary/file")).unwrap(), b"x");
+        });
     }
     // The last part is replaced, never followed.
     check(TarBuilder::new().symlink("a", "../canary/file").file("a", b"x"), |root| {
