@@ -42,8 +42,7 @@ pub fn import(
         contents.read_folder(path).map_err(unreadable)?;
     } else {
         let file = File::open(path).map_err(unreadable)?;
-        let len = file.metadata().map_err(unreadable)?.len();
-        contents.read_archive(BufReader::new(file), len, path)?;
+        contents.read_archive(BufReader::new(file), path)?;
     }
     let images = contents.images()?;
     let names = match (name, images.as_slice()) {
@@ -98,15 +97,10 @@ impl<'a> Contents<'a> {
         }
     }
 
-    fn read_archive(
-        &mut self,
-        file: BufReader<File>,
-        len: u64,
-        path: &Path,
-    ) -> Result<(), ImportError> {
+    fn read_archive(&mut self, file: BufReader<File>, path: &Path) -> Result<(), ImportError> {
         let unreadable = |source| ImportError::Read { path: path.to_owned(), source };
-        // The ratio is that of layers; an archive of compressed layers is far below it.
-        let mut archive = tar::Archive::new(decompress(file, len).map_err(unreadable)?);
+        let room = self.store.room();
+        let mut archive = tar::Archive::new(decompress(file, room).map_err(unreadable)?);
         for (count, entry) in archive.entries().map_err(unreadable)?.enumerate() {
             let mut entry = entry.map_err(unreadable)?;
             if count >= FILES_MAX {

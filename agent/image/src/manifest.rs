@@ -143,9 +143,10 @@ impl Manifest {
 /// Compression is told by the bytes themselves, so only what is not a tar archive is refused.
 fn is_layer(media_type: &str) -> bool {
     let base = media_type.split('+').next().unwrap_or_default();
-    let foreign = base.strip_suffix(".gzip").unwrap_or(base);
+    // Docker's types name the compression at their end, as tools write them for zstd, too.
+    let plain = base.strip_suffix(".gzip").or_else(|| base.strip_suffix(".zstd")).unwrap_or(base);
     matches!(
-        foreign,
+        plain,
         "application/vnd.oci.image.layer.v1.tar"
             | "application/vnd.oci.image.layer.nondistributable.v1.tar"
             | "application/vnd.docker.image.rootfs.diff.tar"

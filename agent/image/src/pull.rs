@@ -392,7 +392,10 @@ pub enum PullError {
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The node has no room.
-    #[error("failed to pull image \"{image}\": no space left on device")]
+    #[error(
+        "failed to pull image \"{image}\": no space left on device: images may not take the last \
+         tenth of the node's disk"
+    )]
     DiskFull {
         /// The image.
         image: Arc<Reference>,

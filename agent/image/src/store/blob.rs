@@ -43,6 +43,11 @@ impl PartialBlob {
         if partial.len > partial.size {
             partial.restart()?;
         }
+        let missing = partial.size.saturating_sub(partial.len);
+        partial
+            .store
+            .reserve_room(missing)
+            .map_err(|source| StoreError::new("make room for a blob", &partial.path, source))?;
         Ok(partial)
     }
 

@@ -199,6 +199,27 @@ impl ImageStore {
         }
     }
 
+    /// Returns how many bytes images may still take of the disk, which is the node's, too: what it
+    /// must write to go on is never theirs.
+    pub fn room(&self) -> u64 {
+        let disk = match rustix::fs::statvfs(&self.0.root) {
+            Ok(disk) => disk,
+            // The write that follows says what is wrong.
+            Err(_) => return u64::MAX,
+        };
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        bytes(disk.f_bavail).saturating_sub(reserve(bytes(disk.f_blocks)))
+    }
+
+    /// Refuses to take more than [`Self::room`].
+    pub(crate) fn reserve_room(&self, bytes: u64) -> io::Result<()> {
+        let room = self.room();
+        match bytes > room {
+            true => Err(io::Error::new(io::ErrorKind::StorageFull, NoRoom { bytes, room })),
+            false => Ok(()),
+        }
+    }
+
     /// Returns the folders of an image's layers, lowest first.
     pub(crate) fn layer_paths(&self, image: &Image) -> Vec<PathBuf> {
         image.layers.iter().map(|diff_id| self.layer_path(*diff_id).join("fs")).collect()
@@ -287,8 +308,8 @@ impl ImageStore {
         .map_err(|errno| io("open a folder", &content)(errno.into()))?;
         let blob_path = self.blob_path(blob);
         let file = File::open(&blob_path).map_err(io("read a blob", &blob_path))?;
-        let size = file.metadata().map_err(io("read a blob", &blob_path))?.len();
-        let unpacked = unpack(BufReader::with_capacity(READ_LEN, file), size, folder.as_fd())
+        let room = self.room();
+        let unpacked = unpack(BufReader::with_capacity(READ_LEN, file), room, folder.as_fd())
             .map_err(|source| UnpackLayerError::Unpack { layer: blob, source })?;
         if let Some(expected) = expected
             && expected != unpacked.diff_id
@@ -545,6 +566,20 @@ impl StoreError {
     }
 }
 
+/// What images leave of a disk of so many bytes: a tenth, as much as a kubelet evicts pods for, but
+/// no more than the records, logs and upgrades of a large node need.
+fn reserve(disk_bytes: u64) -> u64 {
+    (disk_bytes / 10).min(1 << 30)
+}
+
+/// Images would take what the node keeps for itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{bytes} bytes are needed, and images may take {room} more of this disk")]
+struct NoRoom {
+    bytes: u64,
+    room: u64,
+}
+
 pub(crate) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull)
         || error.raw_os_error() == Some(rustix::io::Errno::DQUOT.raw_os_error())
@@ -568,7 +603,10 @@ pub(crate) enum UnpackLayerError {
 impl UnpackLayerError {
     pub(crate) fn disk_full(&self) -> bool {
         match self {
-            Self::Unpack { source: UnpackError::Write { source, .. }, .. } => is_disk_full(source),
+            Self::Unpack {
+                source: UnpackError::Write { source, .. } | UnpackError::Read(source),
+                ..
+            } => is_disk_full(source),
             Self::Store(error) => error.disk_full(),
             Self::Unpack { .. } | Self::WrongDiffId { .. } => false,
         }

@@ -26,17 +26,17 @@ pub(crate) struct Unpacked {
     pub(crate) bytes: u64,
 }
 
-/// Unpacks the layer in `source`, which has `source_len` bytes, into the empty folder `root`.
+/// Unpacks the layer in `source` into the empty folder `root`, which has room for `room` bytes.
 ///
 /// # Errors
 /// The archive is malformed, beyond a bound or would leave `root`, or a file could not be written.
 /// `root` then holds a part of it.
 pub(crate) fn unpack(
     source: impl BufRead,
-    source_len: u64,
+    room: u64,
     root: BorrowedFd<'_>,
 ) -> Result<Unpacked, UnpackError> {
-    let archive = decompress(source, source_len).map_err(UnpackError::Read)?;
+    let archive = decompress(source, room).map_err(UnpackError::Read)?;
     let mut archive = tar::Archive::new(HashingReader::new(archive));
     let mut layer = LayerRoot::new(root);
     let mut extensions = Extensions::default();

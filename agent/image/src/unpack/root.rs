@@ -6,7 +6,10 @@
 
 use std::{
     io::{self, Read},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     rc::Rc,
 };
 
@@ -128,11 +131,11 @@ impl<'a> LayerRoot<'a> {
             Some(_) => {
                 fs::unlinkat(parent, name, AtFlags::empty())?;
                 fs::mkdirat(parent, name, FOLDER_MODE)?;
+                // It may have been a symlink that led there.
+                self.last_parent = None;
             }
             None => fs::mkdirat(parent, name, FOLDER_MODE)?,
         }
-                // It may have been a symlink that led there.
-                self.last_parent = None;
         let folder = fs::openat(
             parent,
             name,
@@ -184,14 +187,14 @@ impl<'a> LayerRoot<'a> {
         }
         let folder = match open_inside(self.root, &joined, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::NOENT | Errno::NOTDIR) => self.make_parents(parents),
-            opened => opened,
+            opened => opened.map_err(Problem::from),
         };
         let folder = Rc::new(folder.map_err(|problem| {
             let blocked = [Errno::LOOP, Errno::NOTDIR, Errno::XDEV];
             if matches!(&problem, Problem::Errno(errno) if blocked.contains(errno)) {
                 return UnpackError::NotAFolder { path: shown(path) };
             }
-            errno => Problem::Errno(errno).at(path),
+            problem.at(path)
         })?);
         self.last_parent = Some((joined, Rc::clone(&folder)));
         Ok(folder)
@@ -208,9 +211,12 @@ impl<'a> LayerRoot<'a> {
             if hidden {
                 fs::unlinkat(&folder, *name, AtFlags::empty())?;
             }
-            match fs::mkdirat(&folder, *name, FOLDER_MODE) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
+            let link = present.is_some_and(|present| is(&present, FileType::Symlink));
+            if !link {
+                match fs::mkdirat(&folder, *name, FOLDER_MODE) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
             }
             folder = match open_inside(self.root, &path, flags) {
                 // Where it leads to may be in a layer below, which is not known here.
@@ -268,20 +274,40 @@ fn write_file(
     Ok(fs::futimens(&file, &times(entry.modified))?)
 }
 
-/// Copies, and keeps apart on which side a copy failed.
+/// Copies, and keeps apart on which side a copy failed. Blocks of zeros become holes, which wear no
+/// card.
 fn copy(content: &mut impl Read, file: &mut std::fs::File) -> Result<u64, Problem> {
     let mut buffer = vec![0; COPY_LEN];
     let mut written = 0_u64;
+    let mut ends_in_hole = false;
     loop {
-        let read =
-            content.read(&mut buffer).map_err(|error| Problem::Told(UnpackError::Read(error)))?;
-        let piece = buffer.get(..read).unwrap_or_default();
+        let len = fill(content, &mut buffer).map_err(|e| Problem::Told(UnpackError::Read(e)))?;
+        let piece = buffer.get(..len).unwrap_or_default();
         if piece.is_empty() {
-            return Ok(written);
+            break;
         }
-        io::Write::write_all(file, piece).map_err(Problem::Io)?;
-        written += u64::try_from(read).unwrap_or(u64::MAX);
+        ends_in_hole = piece.len() == COPY_LEN && piece.iter().all(|byte| *byte == 0);
+        if !ends_in_hole {
+            file.write_all_at(piece, written).map_err(Problem::Io)?;
+        }
+        written = written.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
     }
+    if ends_in_hole {
+        file.set_len(written).map_err(Problem::Io)?;
+    }
+    Ok(written)
+}
+
+/// Reads until the buffer is full or there is no more.
+fn fill(content: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while let Some(room) = buffer.get_mut(len..).filter(|room| !room.is_empty()) {
+        match content.read(room)? {
+            0 => break,
+            read => len += read,
+        }
+    }
+    Ok(len)
 }
 
 /// Owner first, since changing it clears set-uid and capabilities.
@@ -349,6 +375,22 @@ fn open_beneath(folder: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<Ow
     fs::openat2(folder, path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty(), resolve)
 }
 
+/// As [`open_beneath`], but follows symlinks as if `root` were the root of everything.
+fn open_inside(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b".".as_slice() } else { path };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let open = || fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let mut opened = open();
+    // The kernel gives up on `..` while anything on the machine is renamed.
+    for _ in 1..OPENS_MAX {
+        if !matches!(opened, Err(Errno::AGAIN)) {
+            break;
+        }
+        opened = open();
+    }
+    opened
+}
+
 /// Splits a path, forgiving `./` and a leading `/`, refusing what could lead elsewhere.
 fn parts(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     let parts: Vec<&[u8]> =
@@ -372,23 +414,8 @@ enum Problem {
     Io(io::Error),
     Truncated,
     HardLink { target: String },
+    DanglingLink { link: String },
     Told(UnpackError),
-}
-
-/// As [`open_beneath`], but follows symlinks as if `root` were the root of everything.
-fn open_inside(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let path = if path.is_empty() { b".".as_slice() } else { path };
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let open = || fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
-    let mut opened = open();
-    // The kernel gives up on `..` while anything on the machine is renamed.
-    for _ in 1..OPENS_MAX {
-        if !matches!(opened, Err(Errno::AGAIN)) {
-            break;
-        }
-        opened = open();
-    }
-    opened
 }
 
 impl Problem {
@@ -399,6 +426,7 @@ impl Problem {
             Self::Io(source) => UnpackError::Write { path, source },
             Self::Truncated => UnpackError::Truncated { path },
             Self::HardLink { target } => UnpackError::HardLink { path, target },
+            Self::DanglingLink { link } => UnpackError::DanglingLink { path, link },
             Self::Told(error) => error,
         }
     }
@@ -410,11 +438,13 @@ impl From<Errno> for Problem {
     }
 }
 
+/// How often a path is opened before a busy machine counts as an error.
+const OPENS_MAX: usize = 64;
+
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
 
 /// Linux' `PATH_MAX`, in bytes.
 const PATH_LEN_MAX: usize = 4096;
-    DanglingLink { link: String },
 
 /// Linux' `NAME_MAX`, in bytes.
 const NAME_LEN_MAX: usize = 255;
@@ -426,10 +456,6 @@ const DEPTH_MAX: usize = 256;
 const FOLDER_TIMES_LEN_MAX: usize = 4 << 20;
 
 const COPY_LEN: usize = 64 << 10;
-            Self::DanglingLink { link } => UnpackError::DanglingLink { path, link },
 
 /// How much of a path is repeated in an error, in bytes.
 const SHOWN_MAX: usize = 300;
-/// How often a path is opened before a busy machine counts as an error.
-const OPENS_MAX: usize = 64;
-
