@@ -6,6 +6,8 @@
 mod accept;
 mod access;
 mod body;
+mod collection;
+mod compress;
 mod discovery;
 mod listener;
 mod logs;
@@ -19,6 +21,7 @@ mod remove;
 mod response;
 mod review;
 mod scale;
+mod shared_events;
 mod subresource;
 mod tls;
 mod token_api;
@@ -68,6 +71,8 @@ pub(crate) struct Api {
     /// Becomes true when the process is to end.
     pub(crate) stopping: tokio::sync::watch::Receiver<bool>,
     metrics: Metrics,
+    /// Changes that watchers are just being told.
+    events: shared_events::SharedEvents,
 }
 
 impl Api {
@@ -79,7 +84,15 @@ impl Api {
         advertised: String,
         stopping: tokio::sync::watch::Receiver<bool>,
     ) -> Self {
-        Self { objects, tokens, nodes, advertised, stopping, metrics: Metrics::default() }
+        Self {
+            objects,
+            tokens,
+            nodes,
+            advertised,
+            stopping,
+            metrics: Metrics::default(),
+            events: shared_events::SharedEvents::default(),
+        }
     }
 }
 
@@ -97,11 +110,13 @@ struct Call<'a> {
 
 /// Answers one request; never fails, errors are answers.
 async fn handle(api: Arc<Api>, user: User, request: Request<Incoming>) -> Response<Body> {
+    let compress = compress::wanted(&request);
     let method = request.method().clone();
     let answer = match dispatch(&api, &user, request).await {
         Ok(response) => response,
         Err(status) => response::status(&status),
     };
+    let answer = if compress { compress::compress(answer) } else { answer };
     api.metrics.count(&method, answer.status());
     answer
 }

@@ -19,19 +19,21 @@ mod key;
 mod list;
 mod meta;
 mod patch;
+mod stored;
 mod update;
 
 use std::sync::Arc;
 
 use bramble_api::{Resource, Status};
 use bramble_shared::link::Ipv4Range;
-use bramble_store::{Class, Revision, Store};
+use bramble_store::{Class, KeyValue, Revision, Store};
 use serde_json::Value;
 
 pub(crate) use addresses::Addresses;
-pub(crate) use key::{decode, store_status};
-pub(crate) use list::{List, ListOptions, prefix};
+pub(crate) use key::store_status;
+pub(crate) use list::{List, ListOptions, Page, prefix};
 pub(crate) use patch::{Patch, PatchRequest, Patched};
+pub(crate) use stored::{Shape, append, append_at, decode, decode_for_columns};
 
 /// The object service; cheap to clone.
 #[derive(Clone, Debug)]
@@ -145,6 +147,36 @@ impl Objects {
         options: &ListOptions,
     ) -> Result<List, Status> {
         self.list_objects(resource, namespace, options).await
+    }
+
+    /// Returns one object as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// 404 when it does not exist.
+    pub(crate) async fn get_entry(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<KeyValue, Status> {
+        let found = self.store.get(&resource.key(namespace, name)).await.map_err(store_status)?;
+        found.ok_or_else(|| Status::not_found(resource, name))
+    }
+
+    /// Returns a page of the objects of a resource as they are stored, in all namespaces if
+    /// `namespace` is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::list`].
+    pub(crate) async fn page(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<Page, Status> {
+        self.list_entries(resource, namespace, options).await
     }
 
     /// Creates an object and returns it as stored.

@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::access::User;
+use super::compress::FromHere;
 use super::places::{Place, Places};
 use super::{Api, handle, response};
 
@@ -183,7 +184,11 @@ async fn http(
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(1024 * 1024);
     let place = Arc::clone(place);
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let from_here = stream.get_ref().0.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        if from_here {
+            request.extensions_mut().insert(FromHere);
+        }
         let (api, user, busy) = (Arc::clone(&api), user.clone(), place.begin_request());
         async move {
             let answer = handle(api, user, request).await;

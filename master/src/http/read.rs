@@ -1,56 +1,81 @@
 //! Reading: get and list.
 
+use std::time::Duration;
+
 use bramble_api::Status;
 use bramble_api::selector::{FieldSelector, Selector};
+use bramble_api::status::{Details, StatusCause};
 use bramble_api::table::{self, IncludeObject};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::accept::{self, Form};
+use super::collection::{self, Printer};
+use super::compress::Expected;
 use super::response::{self, Body};
 use super::{Call, Query};
 use crate::clock;
-use crate::objects::{List, ListOptions};
+use crate::objects::{ListOptions, Page, Shape, append, store_status};
+
+/// Longest wait for a revision that is not there yet, as upstream.
+const WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Answers with one object.
 pub(super) async fn get(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let form = accept::form(call.headers)?;
-    let object = call.api.objects.get(call.resource, call.namespace, call.name).await?;
-    answer_object(call, form, StatusCode::OK, object)
+    reach(call, revision(call.query)?).await?;
+    let entry = call.api.objects.get_entry(call.resource, call.namespace, call.name).await?;
+    let mut out = Vec::with_capacity(entry.value.len() + 128);
+    match form {
+        Form::Object => append(&mut out, &entry, Shape::Object)?,
+        Form::Metadata => append(&mut out, &entry, Shape::Metadata)?,
+        Form::Table => printer(call, form)?.append_table(&mut out, &entry, true)?,
+    }
+    Ok(response::whole(StatusCode::OK, "application/json", out.into()))
 }
 
 /// Answers with a page of objects.
 pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
-    let form = accept::form(call.headers)?;
+    let printer = printer(call, accept::form(call.headers)?)?;
     let mut options = list_options(call)?;
     options.limit = call.query.limit;
     options.continue_token.clone_from(&call.query.continue_token);
-    options.revision = list_revision(call)?;
-    let list = call.api.objects.list(call.resource, call.namespace, &options).await?;
-    let metadata = list_metadata(&list);
-    let value = match form {
-        Form::Table => table::table(
-            call.resource,
-            &list.items,
-            &metadata,
-            include_object(call.query)?,
-            true,
-            clock::time_of_day_s(),
-        ),
-        Form::Object => json!({
-            "kind": call.resource.list_kind(),
-            "apiVersion": call.resource.api_version(),
-            "metadata": metadata,
-            "items": list.items,
-        }),
-        Form::Metadata => json!({
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": metadata,
-            "items": list.items.into_iter().map(metadata_only).collect::<Vec<_>>(),
-        }),
-    };
-    Ok(response::json(StatusCode::OK, &value))
+    options.revision = list_revision(call).await?;
+    let page = call.api.objects.page(call.resource, call.namespace, &options).await?;
+    let bytes: usize = page.entries.iter().map(|entry| entry.value.len()).sum();
+    let pieces = collection::pieces(printer, &list_metadata(&page), page.entries);
+    let mut answer = response::stream("application/json", futures_util::stream::iter(pieces));
+    answer.extensions_mut().insert(Expected(u64::try_from(bytes).unwrap_or(u64::MAX)));
+    Ok(answer)
+}
+
+pub(super) fn printer(call: &Call<'_>, form: Form) -> Result<Printer, Status> {
+    let include = include_object(call.query)?;
+    Ok(Printer { resource: call.resource, form, include, now: clock::time_of_day_s() })
+}
+
+/// Waits until a revision is there that the client has seen elsewhere.
+async fn reach(call: &Call<'_>, asked: u64) -> Result<(), Status> {
+    let newest = call.api.objects.revision();
+    if asked <= newest {
+        return Ok(());
+    }
+    match timeout(WAIT_MAX, call.api.objects.store().wait_for(asked)).await {
+        Ok(result) => result.map_err(store_status),
+        Err(_) => Err(too_large(asked, newest)),
+    }
+}
+
+/// As upstream tells clients that ask for a revision of the future.
+fn too_large(asked: u64, newest: u64) -> Status {
+    let mut status =
+        Status::timeout(format!("Too large resource version: {asked}, current: {newest}"));
+    let message = "Too large resource version".to_owned();
+    let cause = StatusCause { reason: "ResourceVersionTooLarge", message, field: String::new() };
+    status.details = Some(Box::new(Details { causes: vec![cause], ..Details::default() }));
+    status.retry_after_secs = Some(1);
+    status
 }
 
 /// Answers with an object in the form that the client wants.
@@ -104,17 +129,12 @@ pub(super) fn revision(query: &Query) -> Result<u64, Status> {
 /// Returns the revision at which a list is to be read; 0 for now.
 ///
 /// Everything here is as new as can be, so "not older than" is now, once that revision exists.
-fn list_revision(call: &Call<'_>) -> Result<u64, Status> {
+async fn list_revision(call: &Call<'_>) -> Result<u64, Status> {
     let asked = revision(call.query)?;
     match call.query.resource_version_match.as_deref() {
         Some("Exact") if asked != 0 => Ok(asked),
         Some("NotOlderThan") | None => {
-            let newest = call.api.objects.revision();
-            if asked > newest {
-                return Err(Status::timeout(format!(
-                    "Too large resource version: {asked}, current: {newest}"
-                )));
-            }
+            reach(call, asked).await?;
             Ok(0)
         }
         Some(other) => Err(Status::bad_request(format!(
@@ -148,7 +168,7 @@ pub(super) fn metadata_only(mut object: Value) -> Value {
     })
 }
 
-fn list_metadata(list: &List) -> Value {
+fn list_metadata(list: &Page) -> Value {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".to_owned(), Value::from(list.revision.to_string()));
     if let Some(token) = &list.continue_token {

@@ -1,13 +1,12 @@
 //! Watching: a stream of changes, one JSON document a line.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, mem};
 
+use bramble_api::Status;
 use bramble_api::selector::FieldSelector;
-use bramble_api::table::{self, IncludeObject};
-use bramble_api::{Resource, Status};
-use bramble_store::{Revision, StoreError, Watch, WatchEvent};
+use bramble_store::{KeyValue, Revision, StoreError, Watch, WatchEvent};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::Response;
@@ -16,13 +15,17 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use super::accept::{self, Form};
+use super::collection::Printer;
 use super::response::{self, Body};
+use super::shared_events::{self, Kind};
 use super::{Api, Call, read};
 use crate::clock;
-use crate::objects::{ListOptions, decode, prefix, store_status};
+use crate::objects::{ListOptions, prefix, store_status};
 
 /// Chunks that may wait for a slow client before its watch waits too.
 const CHUNKS_MAX: usize = 8;
+/// Bytes of a chunk of what is there at the start, about.
+const CHUNK_BYTES: usize = 16 << 10;
 /// Interval of bookmarks, as upstream.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// Length of a watch whose client does not say; clients come again.
@@ -54,30 +57,27 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         options.fields = Some(FieldSelector::parse(call.resource, &selector)?);
     }
     let initial = query.send_initial_events.unwrap_or(asked == 0);
-    let mut stream = Stream {
+    let stream = Stream {
         api: Arc::clone(call.api),
-        resource: call.resource,
         options,
-        form,
-        include: read::include_object(query)?,
+        printer: read::printer(call, form)?,
         columns_sent: false,
         bookmarks: query.allow_watch_bookmarks,
         end: clock::tokio_now() + Duration::from_secs(query.timeout_s.unwrap_or(TIMEOUT_S)),
     };
     let prefix = prefix(call.resource, call.namespace);
     let mut first = Vec::new();
+    let mut end_of_initial = None;
     let start = if initial || asked == 0 {
         // What changes while this is read comes again as an event, in order.
-        let list = call.api.objects.list(call.resource, call.namespace, &stream.options).await?;
+        let page = call.api.objects.page(call.resource, call.namespace, &stream.options).await?;
         if initial {
-            for object in list.items {
-                first.push(stream.line("ADDED", object));
-            }
+            first = page.entries;
         }
         if query.send_initial_events == Some(true) && stream.bookmarks {
-            first.push(stream.bookmark(list.revision, true));
+            end_of_initial = Some(stream.bookmark(page.revision, true));
         }
-        list.revision
+        page.revision
     } else {
         asked
     };
@@ -85,7 +85,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     tokio::spawn(async move {
         stream.api.metrics.watches(1);
         let api = Arc::clone(&stream.api);
-        stream.run(&prefix, start, first, sender).await;
+        stream.run(&prefix, start, (first, end_of_initial), sender).await;
         api.metrics.watches(-1);
     });
     let chunks = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
@@ -95,10 +95,8 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
 /// One client's watch.
 struct Stream {
     api: Arc<Api>,
-    resource: &'static Resource,
     options: ListOptions,
-    form: Form,
-    include: IncludeObject,
+    printer: Printer,
     columns_sent: bool,
     bookmarks: bool,
     end: Instant,
@@ -115,13 +113,11 @@ impl Stream {
         mut self,
         prefix: &str,
         start: Revision,
-        first: Vec<Vec<u8>>,
+        (first, end_of_initial): (Vec<KeyValue>, Option<Bytes>),
         sender: Sender<Chunk>,
     ) {
-        for line in first {
-            if send(&sender, line).await.is_err() {
-                return;
-            }
+        if self.send_initial(first, end_of_initial, &sender).await.is_err() {
+            return;
         }
         let mut watch = match self.api.objects.store().watch(prefix, start).await {
             Ok(watch) => watch,
@@ -142,6 +138,33 @@ impl Stream {
         }
     }
 
+    /// Sends what is there already, and that this was all of it.
+    async fn send_initial(
+        &mut self,
+        first: Vec<KeyValue>,
+        end: Option<Bytes>,
+        sender: &Sender<Chunk>,
+    ) -> Result<(), Gone> {
+        let mut lines = Vec::new();
+        for entry in first {
+            let with_columns = self.with_columns();
+            match shared_events::line(Kind::Added, &entry, &self.printer, with_columns) {
+                Ok(line) => lines.extend_from_slice(&line),
+                Err(status) => lines.extend_from_slice(&status_line(&status)),
+            }
+            if lines.len() >= CHUNK_BYTES {
+                send(sender, mem::take(&mut lines).into()).await?;
+            }
+        }
+        lines.extend_from_slice(end.as_deref().unwrap_or_default());
+        if lines.is_empty() { Ok(()) } else { send(sender, lines.into()).await }
+    }
+
+    /// Whether the next table is the first one.
+    fn with_columns(&mut self) -> bool {
+        !mem::replace(&mut self.columns_sent, true)
+    }
+
     async fn pump(
         &mut self,
         watch: &mut dyn Watch,
@@ -152,15 +175,12 @@ impl Stream {
             let batch = self.next(watch, ticks, sender).await?;
             match batch {
                 Ok(events) => {
-                    let mut lines = Vec::new();
                     for event in events.iter() {
                         match self.event(event) {
-                            Ok(line) => lines.extend(line.into_iter().flatten()),
-                            Err(status) => lines.extend(status_line(&status)),
+                            Ok(Some(line)) => send(sender, line).await?,
+                            Ok(None) => {}
+                            Err(status) => send(sender, status_line(&status)).await?,
                         }
-                    }
-                    if !lines.is_empty() {
-                        send(sender, lines).await?;
                     }
                 }
                 Err(error) => {
@@ -196,58 +216,33 @@ impl Stream {
     }
 
     /// Turns a change of the store into what this client sees of it, if anything.
-    fn event(&mut self, event: &WatchEvent) -> Result<Option<Vec<u8>>, Status> {
-        let current = event.current.as_ref().map(decode).transpose()?;
-        let previous = event.previous.as_ref().map(decode).transpose()?;
-        let current = current.filter(|object| self.options.matches(object));
-        let previous = previous.filter(|object| self.options.matches(object));
-        Ok(match (previous, current) {
-            (None, None) => None,
-            (None, Some(object)) => Some(self.line("ADDED", object)),
-            (Some(_), Some(object)) => Some(self.line("MODIFIED", object)),
-            (Some(mut object), None) => {
-                let revision = Value::from(event.revision.to_string());
-                if let Some(version) = object.pointer_mut("/metadata/resourceVersion") {
-                    *version = revision;
-                }
-                Some(self.line("DELETED", object))
-            }
-        })
-    }
-
-    fn line(&mut self, kind: &str, object: Value) -> Vec<u8> {
-        let object = match self.form {
-            Form::Object => object,
-            Form::Metadata => read::metadata_only(object),
-            Form::Table => self.table(&[object]),
+    fn event(&mut self, event: &WatchEvent) -> Result<Option<Bytes>, Status> {
+        let shared = self.api.events.share(event);
+        let selective = self.options.selective();
+        let Some(kind) = shared.kind(selective, |object| self.options.matches(object))? else {
+            return Ok(None);
         };
-        line(kind, &object)
+        self.printer.now = clock::time_of_day_s();
+        let with_columns = self.with_columns();
+        shared.line(kind, &self.printer, with_columns).map(Some)
     }
 
-    fn table(&mut self, objects: &[Value]) -> Value {
-        let metadata = objects.first().map(read::revision_only).unwrap_or_default();
-        let with_columns = !self.columns_sent;
-        self.columns_sent = true;
-        let now = clock::time_of_day_s();
-        table::table(self.resource, objects, &metadata, self.include, with_columns, now)
-    }
-
-    fn bookmark(&self, revision: Revision, initial_end: bool) -> Vec<u8> {
+    fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
         let mut metadata = Map::new();
         metadata.insert("resourceVersion".to_owned(), Value::from(revision.to_string()));
-        if self.form != Form::Table {
+        if self.printer.form != Form::Table {
             metadata.insert("creationTimestamp".to_owned(), Value::Null);
         }
-        if self.form != Form::Table && initial_end {
+        if self.printer.form != Form::Table && initial_end {
             metadata.insert("annotations".to_owned(), json!({ INITIAL_EVENTS_END: "true" }));
         }
-        let (kind, version) = match self.form {
-            Form::Object => (self.resource.kind, self.resource.api_version()),
+        let (kind, version) = match self.printer.form {
+            Form::Object => (self.printer.resource.kind, self.printer.resource.api_version()),
             Form::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
             Form::Table => ("Table", "meta.k8s.io/v1".to_owned()),
         };
         let mut object = json!({ "kind": kind, "apiVersion": version, "metadata": metadata });
-        if let (Form::Table, Some(table)) = (self.form, object.as_object_mut()) {
+        if let (Form::Table, Some(table)) = (self.printer.form, object.as_object_mut()) {
             table.insert("columnDefinitions".to_owned(), json!([]));
             table.insert("rows".to_owned(), json!([]));
         }
@@ -255,21 +250,21 @@ impl Stream {
     }
 }
 
-async fn send(sender: &Sender<Chunk>, line: Vec<u8>) -> Result<(), Gone> {
-    sender.send(Ok(Bytes::from(line))).await.map_err(|_| Gone)
+async fn send(sender: &Sender<Chunk>, lines: Bytes) -> Result<(), Gone> {
+    sender.send(Ok(lines)).await.map_err(|_| Gone)
 }
 
-fn line(kind: &str, object: &Value) -> Vec<u8> {
+fn line(kind: &str, object: &Value) -> Bytes {
     let event = json!({ "type": kind, "object": object });
     let mut line = serde_json::to_vec(&event).unwrap_or_default();
     line.push(b'\n');
-    line
+    line.into()
 }
 
-fn error_line(error: StoreError) -> Vec<u8> {
+fn error_line(error: StoreError) -> Bytes {
     status_line(&store_status(error))
 }
 
-fn status_line(status: &Status) -> Vec<u8> {
+fn status_line(status: &Status) -> Bytes {
     line("ERROR", &status.to_value())
 }

@@ -5,7 +5,8 @@ use bramble_store::{Class, Compare, KeyValue, Op, Revision, Txn, TxnReply};
 use serde_json::Value;
 
 use super::allocation::{self, Exchange};
-use super::key::{decode, encode, store_status};
+use super::key::store_status;
+use super::stored::{decode, encode};
 use super::{Objects, WriteOptions, addresses, meta};
 
 /// Times that a write without a resource version is tried against concurrent writers.

@@ -1,15 +1,18 @@
 //! Reading objects: one, or a page of many.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bramble_api::selector::{FieldSelector, Selector};
 use bramble_api::{Resource, Status};
-use bramble_store::{RangeRequest, Revision};
+use bramble_store::{KeyValue, RangeRequest, Revision};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Objects;
-use super::key::{decode, store_status};
+use super::key::store_status;
+use super::stored::{decode, decode_for_columns};
 
 /// Entries read from the store at a time when only some of them match.
 const CHUNK: usize = 500;
@@ -29,17 +32,24 @@ pub(crate) struct ListOptions {
     pub(crate) revision: Revision,
 }
 
-/// A page of objects.
+/// A page of objects as they are stored.
 #[derive(Debug)]
-pub(crate) struct List {
+pub(crate) struct Page {
     /// Objects, in the order of namespace and name.
-    pub(crate) items: Vec<Value>,
+    pub(crate) entries: Vec<KeyValue>,
     /// Revision as of which they were read.
     pub(crate) revision: Revision,
     /// Gets the next page, if there is one.
     pub(crate) continue_token: Option<String>,
     /// Objects after this page, where that is known.
     pub(crate) remaining: Option<usize>,
+}
+
+/// Objects of a resource.
+#[derive(Debug)]
+pub(crate) struct List {
+    /// Objects, in the order of namespace and name.
+    pub(crate) items: Vec<Value>,
 }
 
 /// Where a page ended.
@@ -57,7 +67,8 @@ impl ListOptions {
             && self.fields.as_ref().is_none_or(|selector| selector.matches(object))
     }
 
-    fn selective(&self) -> bool {
+    /// Tells whether some objects may not be asked for.
+    pub(crate) fn selective(&self) -> bool {
         self.labels.as_ref().is_some_and(|selector| !selector.is_everything())
             || self.fields.is_some()
     }
@@ -79,6 +90,16 @@ impl Objects {
         namespace: &str,
         options: &ListOptions,
     ) -> Result<List, Status> {
+        let page = self.list_entries(resource, namespace, options).await?;
+        Ok(List { items: page.entries.iter().map(decode).collect::<Result<_, _>>()? })
+    }
+
+    pub(super) async fn list_entries(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<Page, Status> {
         let prefix = prefix(resource, namespace);
         let (mut revision, mut start_after) = match &options.continue_token {
             Some(token) => {
@@ -87,7 +108,7 @@ impl Objects {
             }
             None => (options.revision, None),
         };
-        let mut items = Vec::new();
+        let mut entries = Vec::new();
         loop {
             let limit = match (options.limit, options.selective()) {
                 (0, _) => 0,
@@ -99,26 +120,26 @@ impl Objects {
             // All pages of one list show the same moment.
             revision = page.revision;
             let mut unread = page.entries.len();
-            for entry in &page.entries {
+            let last = page.entries.last().map(|entry| entry.key.to_string());
+            for entry in page.entries {
                 unread -= 1;
-                let object = decode(entry)?;
-                if options.matches(&object) {
-                    items.push(object);
+                let key = Arc::clone(&entry.key);
+                if !options.selective() || options.matches(&decode_for_columns(&entry)?) {
+                    entries.push(entry);
                 }
-                if options.limit != 0 && items.len() >= options.limit && unread + page.remaining > 0
-                {
-                    let start = entry.key.strip_prefix(prefix.as_str()).unwrap_or("");
-                    return Ok(List {
-                        items,
+                let full = options.limit != 0 && entries.len() >= options.limit;
+                if full && unread + page.remaining > 0 {
+                    let start = key.strip_prefix(prefix.as_str()).unwrap_or("");
+                    return Ok(Page {
+                        entries,
                         revision,
                         continue_token: Some(Continue::encode(revision, start)),
                         remaining: (!options.selective()).then_some(unread + page.remaining),
                     });
                 }
             }
-            let last = page.entries.last().map(|entry| entry.key.to_string());
             if page.remaining == 0 || last.is_none() {
-                return Ok(List { items, revision, continue_token: None, remaining: None });
+                return Ok(Page { entries, revision, continue_token: None, remaining: None });
             }
             start_after = last;
         }
