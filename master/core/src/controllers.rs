@@ -8,6 +8,9 @@ mod deadline_tests;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod garbage;
+pub mod lanes;
+#[cfg(test)]
+mod lanes_tests;
 #[cfg(test)]
 mod model;
 pub mod namespaces;

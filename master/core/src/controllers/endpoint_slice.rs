@@ -44,6 +44,34 @@ pub fn reconcile(snapshot: &Snapshot, contacts: &Contacts) -> Outcome {
     outcome
 }
 
+/// As [`reconcile`], for one service: one that is gone leaves no slices.
+pub(super) fn reconcile_key(snapshot: &Snapshot, contacts: &Contacts, key: &ObjectKey) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Some(service) = snapshot.services().get(key) {
+        reconcile_one(snapshot, contacts, service, &mut outcome);
+    }
+    if !served(snapshot, key) {
+        let slices = in_namespace(snapshot.endpoint_slices(), &key.namespace);
+        let own = |slice: &&Arc<EndpointSliceView>| service_of(slice).as_ref() == Some(key);
+        let stray = slices.filter(own).filter(|slice| !slice.meta.deleting());
+        outcome.actions.extend(stray.map(|slice| delete(slice)));
+    }
+    outcome
+}
+
+/// The service that a slice of ours was made for, whether or not it still exists.
+pub(super) fn service_of(slice: &EndpointSliceView) -> Option<ObjectKey> {
+    let ours = slice.meta.labels.get(MANAGED_BY) == Some(CONTROLLER);
+    let name = slice.meta.labels.get(SERVICE_NAME).filter(|_| ours)?;
+    Some(ObjectKey::new(&slice.meta.namespace, name))
+}
+
+fn served(snapshot: &Snapshot, key: &ObjectKey) -> bool {
+    snapshot.services().get(key).is_some_and(|service| {
+        !service.spec.selector.is_empty() && &*service.spec.kind != "ExternalName"
+    })
+}
+
 fn reconcile_one(
     snapshot: &Snapshot,
     contacts: &Contacts,
@@ -78,15 +106,7 @@ fn reconcile_one(
 /// former too, but clients must not be sent to dead addresses until then.
 fn remove_stray(snapshot: &Snapshot, outcome: &mut Outcome) {
     for slice in snapshot.endpoint_slices().values().filter(|slice| !slice.meta.deleting()) {
-        if slice.meta.labels.get(MANAGED_BY) != Some(CONTROLLER) {
-            continue;
-        }
-        let Some(name) = slice.meta.labels.get(SERVICE_NAME) else { continue };
-        let key = ObjectKey::new(&slice.meta.namespace, name);
-        let served = snapshot.services().get(&key).is_some_and(|service| {
-            !service.spec.selector.is_empty() && &*service.spec.kind != "ExternalName"
-        });
-        if !served {
+        if service_of(slice).is_some_and(|key| !served(snapshot, &key)) {
             outcome.actions.push(delete(slice));
         }
     }

@@ -26,27 +26,57 @@ pub fn reconcile(snapshot: &Snapshot) -> Outcome {
     if !snapshot.synced {
         return outcome;
     }
-    for (resource, meta) in snapshot.metas().filter(|(_, meta)| meta.deleting()) {
+    for (resource, meta) in snapshot.metas() {
         if outcome.actions.len() >= ACTIONS_MAX {
             return outcome;
         }
-        if meta.has_finalizer(ORPHAN) {
-            orphan_dependents(snapshot, resource, meta, &mut outcome);
-        } else if meta.has_finalizer(FOREGROUND) {
-            delete_dependents(snapshot, resource, meta, &mut outcome);
-        }
+        propagate(snapshot, resource, meta, &mut outcome);
     }
-    for uid in snapshot.owner_uids().filter(|uid| snapshot.by_uid(uid).is_none()) {
-        for id in snapshot.dependents(uid) {
-            if outcome.actions.len() >= ACTIONS_MAX {
-                return outcome;
-            }
-            if let Some(meta) = snapshot.meta(id).filter(|meta| !meta.deleting()) {
-                outcome.actions.push(release_or_delete(snapshot, id, meta));
-            }
-        }
+    for uid in snapshot.owner_uids() {
+        leave(snapshot, uid, &mut outcome);
     }
     outcome
+}
+
+/// As [`reconcile`], for one owner by its uid, whether it exists or not.
+pub(super) fn reconcile_key(snapshot: &Snapshot, uid: &str) -> Outcome {
+    let mut outcome = Outcome::default();
+    match snapshot.by_uid(uid) {
+        Some(id) => {
+            if let Some(meta) = snapshot.meta(id) {
+                propagate(snapshot, &id.resource, meta, &mut outcome);
+            }
+        }
+        None => leave(snapshot, uid, &mut outcome),
+    }
+    outcome
+}
+
+/// Carries out the deletion of an owner that is to go after, or without, its dependents.
+fn propagate(snapshot: &Snapshot, resource: &Resource, meta: &Meta, outcome: &mut Outcome) {
+    if !meta.deleting() {
+        return;
+    }
+    if meta.has_finalizer(ORPHAN) {
+        orphan_dependents(snapshot, resource, meta, outcome);
+    } else if meta.has_finalizer(FOREGROUND) {
+        delete_dependents(snapshot, resource, meta, outcome);
+    }
+}
+
+/// Deletes or releases the dependents of an owner that is gone.
+fn leave(snapshot: &Snapshot, uid: &str, outcome: &mut Outcome) {
+    if snapshot.by_uid(uid).is_some() {
+        return;
+    }
+    for id in snapshot.dependents(uid) {
+        if outcome.actions.len() >= ACTIONS_MAX {
+            return;
+        }
+        if let Some(meta) = snapshot.meta(id).filter(|meta| !meta.deleting()) {
+            outcome.actions.push(release_or_delete(snapshot, id, meta));
+        }
+    }
 }
 
 /// Deletes a dependent whose owners are all gone; takes the missing ones off another.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::lanes::{LANES, Lanes};
+use super::{World, reconcile};
 use crate::action::{Action, Propagation, Target};
+use crate::membership::Contacts;
 use crate::snapshot::Snapshot;
 use crate::view::resource::{ObjectId, ObjectKey, Resource};
 use crate::view::timestamp::Timestamp;
@@ -19,6 +22,7 @@ const ROUNDS_MAX: usize = 60;
 pub(crate) struct Model {
     objects: BTreeMap<String, Value>,
     snapshot: Snapshot,
+    pub(crate) lanes: Lanes,
     revision: u64,
     pub(crate) events: Vec<String>,
 }
@@ -27,11 +31,19 @@ impl Model {
     pub(crate) fn new() -> Self {
         let mut snapshot = Snapshot::new();
         snapshot.synced = true;
-        Self { objects: BTreeMap::new(), snapshot, revision: 0, events: Vec::new() }
+        let lanes = Lanes::default();
+        Self { objects: BTreeMap::new(), snapshot, lanes, revision: 0, events: Vec::new() }
     }
 
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Resources and keys of all objects.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (Resource, String)> {
+        self.objects
+            .keys()
+            .map(|key| (ObjectId::from_store_key(key).unwrap().resource, key.clone()))
     }
 
     pub(crate) fn get(&self, key: &str) -> Value {
@@ -64,7 +76,7 @@ impl Model {
             object["status"] = old["status"].clone();
         }
         let bytes = serde_json::to_vec(&object).unwrap();
-        self.snapshot.apply(key, Some(&bytes), self.revision).unwrap();
+        self.lanes.apply(&mut self.snapshot, key, Some(&bytes), self.revision).unwrap();
         self.objects.insert(key.to_owned(), object);
     }
 
@@ -77,7 +89,7 @@ impl Model {
     pub(crate) fn remove(&mut self, key: &str) {
         self.revision += 1;
         self.objects.remove(key);
-        self.snapshot.apply(key, None, self.revision).unwrap();
+        self.lanes.apply(&mut self.snapshot, key, None, self.revision).unwrap();
     }
 
     pub(crate) fn make_ready(&mut self, key: &str, node: &str) {
@@ -98,18 +110,49 @@ impl Model {
         panic!("not settled: {:#?}", reconcile(&self.snapshot));
     }
 
+    /// Runs all lanes until none has anything to look at; fails if that never happens.
+    pub(crate) fn settle_lanes(&mut self, contacts: &Contacts) {
+        for _ in 0..ROUNDS_MAX {
+            self.lanes.note_contacts(&self.snapshot, contacts);
+            let mut quiet = true;
+            for lane in LANES {
+                let power = BTreeMap::new();
+                let world = World { snapshot: &self.snapshot, contacts, power: &power, now: NOW };
+                let run = self.lanes.run(lane, &world);
+                quiet &= run.actions.is_empty();
+                if !self.execute(run.actions) {
+                    // As the shell does.
+                    self.lanes.note_failed(lane, run.keys);
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+        panic!("lanes never settle");
+    }
+
+    /// What a pass over everything would still do.
+    pub(crate) fn full_pass(&self, contacts: &Contacts) -> Vec<Action> {
+        let (snapshot, power) = (&self.snapshot, BTreeMap::new());
+        reconcile(&World { snapshot, contacts, power: &power, now: NOW }).actions
+    }
+
     /// Applies actions in order. A resource version changed by an earlier action of the same list is
-    /// a conflict, as it is for the shell.
-    pub(crate) fn execute(&mut self, actions: Vec<Action>) {
+    /// a conflict, as it is for the shell. Returns whether there was none.
+    pub(crate) fn execute(&mut self, actions: Vec<Action>) -> bool {
+        let mut all_done = true;
         for action in actions {
             if let Some(target) = action.target()
                 && !matches!(action, Action::Event { .. })
                 && !self.current(target)
             {
+                all_done = false;
                 continue;
             }
             self.apply(action);
         }
+        all_done
     }
 
     fn current(&self, target: &Target) -> bool {

@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 use crate::view::condition::{Condition, Status, find};
 use crate::view::meta::Meta;
 use crate::view::namespace::NamespaceView;
-use crate::view::resource::Resource;
+use crate::view::resource::{ObjectKey, Resource};
 use crate::view::timestamp::Timestamp;
 
 /// Most deletions of one run.
@@ -21,11 +21,24 @@ pub const FINALIZER: &str = "kubernetes";
 /// Deletes the content of terminating namespaces and finalizes those that are empty.
 #[must_use]
 pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
-    let mut outcome = Outcome::default();
     if !snapshot.synced {
-        return outcome;
+        return Outcome::default();
     }
-    let going = snapshot.namespaces().values().filter(|namespace| namespace.meta.deleting());
+    reconcile_some(snapshot, snapshot.namespaces().values(), now)
+}
+
+/// As [`reconcile`], for one namespace.
+pub(super) fn reconcile_key(snapshot: &Snapshot, key: &ObjectKey, now: Timestamp) -> Outcome {
+    reconcile_some(snapshot, snapshot.namespaces().get(key).into_iter(), now)
+}
+
+fn reconcile_some<'a>(
+    snapshot: &'a Snapshot,
+    namespaces: impl Iterator<Item = &'a Arc<NamespaceView>> + Clone,
+    now: Timestamp,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let going = namespaces.filter(|namespace| namespace.meta.deleting());
     let mut content: BTreeMap<Arc<str>, Vec<(&Resource, &Meta)>> =
         going.clone().map(|namespace| (Arc::clone(&namespace.meta.name), Vec::new())).collect();
     if content.is_empty() {

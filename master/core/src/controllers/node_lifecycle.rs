@@ -14,7 +14,7 @@ use crate::view::node::{
     Effect, NodeView, TAINT_FLAPPING, TAINT_NOT_READY, TAINT_QUARANTINED, TAINT_UNREACHABLE, Taint,
 };
 use crate::view::pod::PodView;
-use crate::view::resource::Resource;
+use crate::view::resource::{ObjectKey, Resource};
 use crate::view::timestamp::Timestamp;
 
 /// Most pods evicted or removed in one run.
@@ -40,33 +40,71 @@ pub fn reconcile(snapshot: &Snapshot, contacts: &Contacts, now: Timestamp) -> Ou
     if !snapshot.synced {
         return outcome;
     }
+    let mut budgets = Budgets::default();
     for node in snapshot.nodes().values() {
-        let contact = contacts.nodes.get(&node.meta.name).copied();
-        report_contact(node, contact, now, &mut outcome);
+        report_contact(node, contacts.nodes.get(&node.meta.name).copied(), now, &mut outcome);
     }
-    let (mut budget, mut readiness_budget) = (EVICTIONS_MAX, READINESS_MAX);
     for name in snapshot.nodes_with_pods() {
-        match snapshot.node(name) {
-            Some(node) => {
-                let reachable = contacts.nodes.get(name).and_then(|contact| contact.reachable);
-                evict(snapshot, node, contacts.may_replace, now, &mut budget, &mut outcome);
-                follow_readiness(
-                    snapshot,
-                    node,
-                    reachable,
-                    now,
-                    &mut readiness_budget,
-                    &mut outcome,
-                );
-            }
-            None => remove_orphans(snapshot, name, &mut budget, &mut outcome),
-        }
+        reconcile_pods(snapshot, contacts, name, now, &mut budgets, &mut outcome);
     }
-    // Nobody would ever confirm the end of a pod that no node has.
-    for pod in snapshot.pending_pods().filter(|pod| pod.meta.deleting()).take(budget) {
-        outcome.actions.push(remove(pod));
-    }
+    remove_nameless(snapshot, &budgets, &mut outcome);
     outcome
+}
+
+/// As [`reconcile`], for the node of this name, or for the pods without a node.
+pub(super) fn reconcile_key(
+    snapshot: &Snapshot,
+    contacts: &Contacts,
+    key: &ObjectKey,
+    now: Timestamp,
+) -> Outcome {
+    let (mut outcome, mut budgets) = (Outcome::default(), Budgets::default());
+    let name = &key.name;
+    if name.is_empty() {
+        remove_nameless(snapshot, &budgets, &mut outcome);
+        return outcome;
+    }
+    if let Some(node) = snapshot.node(name) {
+        report_contact(node, contacts.nodes.get(name).copied(), now, &mut outcome);
+    }
+    reconcile_pods(snapshot, contacts, name, now, &mut budgets, &mut outcome);
+    outcome
+}
+
+/// What one run may still do.
+struct Budgets {
+    evictions: usize,
+    readiness: usize,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { evictions: EVICTIONS_MAX, readiness: READINESS_MAX }
+    }
+}
+
+/// Compares the pods of one node with its taints.
+fn reconcile_pods(
+    snapshot: &Snapshot,
+    contacts: &Contacts,
+    name: &str,
+    now: Timestamp,
+    budgets: &mut Budgets,
+    outcome: &mut Outcome,
+) {
+    let Some(node) = snapshot.node(name) else {
+        remove_orphans(snapshot, name, &mut budgets.evictions, outcome);
+        return;
+    };
+    let reachable = contacts.nodes.get(name).and_then(|contact| contact.reachable);
+    evict(snapshot, node, contacts.may_replace, now, &mut budgets.evictions, outcome);
+    follow_readiness(snapshot, node, reachable, now, &mut budgets.readiness, outcome);
+}
+
+/// Nobody would ever confirm the end of a pod that no node has.
+fn remove_nameless(snapshot: &Snapshot, budgets: &Budgets, outcome: &mut Outcome) {
+    let going = snapshot.pending_pods().filter(|pod| pod.meta.deleting());
+    outcome.actions.extend(going.take(budgets.evictions).map(|pod| remove(pod)));
 }
 
 /// Writes condition and taints of one node.

@@ -1,0 +1,355 @@
+//! Lanes: each controller apart, on what changes made worth a look.
+//!
+//! ```text
+//!  change --> keys that it concerns, before and after --> dirty keys of a lane --run--> actions
+//!                                         full pass, deadline, failure ---^
+//! ```
+//! A lane's keys are the names of what its controller looks after. Which keys a change concerns is
+//! asked before it, for what it takes away, and after it, for what it brings. It may name too many
+//! keys, never too few; a full pass now and then is for what nobody thought of. Knows no time and
+//! carries nothing out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{
+    Outcome, World, deployment, endpoint_slice, garbage, namespaces, node_identity, node_lifecycle,
+    node_power, replica_set,
+};
+use crate::action::Action;
+use crate::membership::Contacts;
+use crate::snapshot::{Changed, DecodeError, Snapshot, in_namespace};
+use crate::view::pod::PodView;
+use crate::view::resource::{ObjectId, ObjectKey, Resource};
+use crate::view::timestamp::Timestamp;
+
+/// Actions after which a run ends; the rest of its keys stay dirty.
+pub const ACTIONS_MAX: usize = 500;
+
+/// A controller, with keys of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Services; moves traffic.
+    Endpoints,
+    /// Nodes by name, and the empty name for pods without one; moves traffic, too.
+    NodeLifecycle,
+    /// One key for all nodes.
+    NodeIdentity,
+    /// One key for all nodes.
+    NodePower,
+    /// Replica sets.
+    ReplicaSets,
+    /// Deployments.
+    Deployments,
+    /// Namespaces.
+    Namespaces,
+    /// Owners by uid, whether they exist or not.
+    Garbage,
+}
+
+/// All lanes, those that move traffic first.
+pub const LANES: [Lane; 8] = [
+    Lane::Endpoints,
+    Lane::NodeLifecycle,
+    Lane::NodeIdentity,
+    Lane::NodePower,
+    Lane::ReplicaSets,
+    Lane::Deployments,
+    Lane::Namespaces,
+    Lane::Garbage,
+];
+
+impl Lane {
+    /// Every key that there is something to look at for.
+    fn keys(self, snapshot: &Snapshot) -> BTreeSet<ObjectKey> {
+        match self {
+            Self::Endpoints => {
+                let slices = snapshot.endpoint_slices().values();
+                let served = slices.filter_map(|slice| endpoint_slice::service_of(slice));
+                snapshot.services().keys().cloned().chain(served).collect()
+            }
+            Self::NodeLifecycle => {
+                let named = snapshot.nodes_with_pods().map(|name| ObjectKey::new("", name));
+                snapshot.nodes().keys().cloned().chain(named).chain([nameless()]).collect()
+            }
+            Self::NodeIdentity | Self::NodePower => [nameless()].into(),
+            Self::ReplicaSets => snapshot.replica_sets().keys().cloned().collect(),
+            Self::Deployments => snapshot.deployments().keys().cloned().collect(),
+            Self::Namespaces => snapshot.namespaces().keys().cloned().collect(),
+            Self::Garbage => {
+                let deleting = snapshot.metas().filter(|(_, meta)| meta.deleting());
+                let deleting = deleting.map(|(_, meta)| &meta.uid);
+                snapshot.owner_uids().chain(deleting).map(|uid| ObjectKey::new("", uid)).collect()
+            }
+        }
+    }
+
+    fn run(self, world: &World<'_>, key: &ObjectKey) -> Outcome {
+        let World { snapshot, contacts, power, now } = *world;
+        match self {
+            Self::Endpoints => endpoint_slice::reconcile_key(snapshot, contacts, key),
+            Self::NodeLifecycle => node_lifecycle::reconcile_key(snapshot, contacts, key, now),
+            Self::NodeIdentity => node_identity::reconcile(snapshot, contacts, now),
+            Self::NodePower => node_power::reconcile(snapshot, power, now),
+            Self::ReplicaSets => snapshot
+                .replica_sets()
+                .get(key)
+                .map(|set| replica_set::reconcile_one(snapshot, set, now))
+                .unwrap_or_default(),
+            Self::Deployments => snapshot
+                .deployments()
+                .get(key)
+                .map(|deployment| deployment::reconcile_one(snapshot, deployment, now))
+                .unwrap_or_default(),
+            Self::Namespaces => namespaces::reconcile_key(snapshot, key, now),
+            Self::Garbage => garbage::reconcile_key(snapshot, &key.name),
+        }
+    }
+}
+
+/// What one lane still has to do.
+#[derive(Clone, Debug, Default)]
+struct Todo {
+    everything: bool,
+    dirty: BTreeSet<ObjectKey>,
+    deadlines: BTreeMap<ObjectKey, Timestamp>,
+}
+
+/// What a run of a lane wants.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// What is to be done, in order.
+    pub actions: Vec<Action>,
+    /// The keys that asked for it: to be looked at again if it fails.
+    pub keys: BTreeSet<ObjectKey>,
+}
+
+/// What all lanes still have to do.
+#[derive(Clone, Debug, Default)]
+pub struct Lanes {
+    todo: BTreeMap<Lane, Todo>,
+    contacts: Contacts,
+}
+
+impl Lanes {
+    /// Takes one store entry into the snapshot, as [`Snapshot::apply`] does, and notes what has to
+    /// be looked at for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::apply`].
+    pub fn apply(
+        &mut self,
+        snapshot: &mut Snapshot,
+        key: &str,
+        value: Option<&[u8]>,
+        mod_revision: u64,
+    ) -> Result<Changed, DecodeError> {
+        if let Some(id) = ObjectId::from_store_key(key) {
+            self.note(snapshot, &id, value.is_none());
+        }
+        let changed = snapshot.apply(key, value, mod_revision)?;
+        if let Some(id) = changed.id() {
+            self.note(snapshot, id, false);
+        }
+        Ok(changed)
+    }
+
+    /// Notes that everything has to be looked at.
+    pub fn note_everything(&mut self) {
+        for lane in LANES {
+            self.todo(lane).everything = true;
+        }
+    }
+
+    /// Notes what has to be looked at because nodes came or went.
+    pub fn note_contacts(&mut self, snapshot: &Snapshot, contacts: &Contacts) {
+        let before = std::mem::replace(&mut self.contacts, contacts.clone());
+        if before.may_replace != contacts.may_replace {
+            self.todo(Lane::NodeLifecycle).everything = true;
+        }
+        let names: BTreeSet<&Arc<str>> = before.nodes.keys().chain(contacts.nodes.keys()).collect();
+        for name in names {
+            if before.nodes.get(name) != contacts.nodes.get(name) {
+                self.note_node(snapshot, name);
+            }
+        }
+        // They follow more of a heartbeat than this, and cost no more than a look at each node.
+        self.dirty(Lane::NodeIdentity, nameless());
+        self.dirty(Lane::NodePower, nameless());
+    }
+
+    /// Notes that keys have to be looked at again, since what they asked for failed.
+    pub fn note_failed(&mut self, lane: Lane, keys: BTreeSet<ObjectKey>) {
+        self.todo(lane).dirty.extend(keys);
+    }
+
+    /// Whether a lane has something to look at.
+    #[must_use]
+    pub fn pending(&self, lane: Lane, now: Timestamp) -> bool {
+        self.todo.get(&lane).is_some_and(|todo| {
+            todo.everything
+                || !todo.dirty.is_empty()
+                || todo.deadlines.values().any(|deadline| *deadline <= now)
+        })
+    }
+
+    /// When some key has to be looked at although nothing changed.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.todo.values().flat_map(|todo| todo.deadlines.values()).min().copied()
+    }
+
+    /// Looks at what is dirty in a lane.
+    pub fn run(&mut self, lane: Lane, world: &World<'_>) -> Run {
+        let mut run = Run::default();
+        if !world.snapshot.synced {
+            return run;
+        }
+        let todo = self.todo(lane);
+        if std::mem::take(&mut todo.everything) {
+            let keys = lane.keys(world.snapshot);
+            // What is gone has no deadline any more.
+            todo.deadlines.retain(|key, _| keys.contains(key));
+            todo.dirty.extend(keys);
+        }
+        let due = todo.deadlines.iter().filter(|(_, deadline)| **deadline <= world.now);
+        todo.dirty.extend(due.map(|(key, _)| key.clone()));
+        while run.actions.len() < ACTIONS_MAX {
+            let Some(key) = todo.dirty.pop_first() else { break };
+            let outcome = lane.run(world, &key);
+            match outcome.next_deadline {
+                Some(deadline) => drop(todo.deadlines.insert(key.clone(), deadline)),
+                None => drop(todo.deadlines.remove(&key)),
+            }
+            if !outcome.actions.is_empty() {
+                run.actions.extend(outcome.actions);
+                run.keys.insert(key);
+            }
+        }
+        run
+    }
+
+    fn todo(&mut self, lane: Lane) -> &mut Todo {
+        self.todo.entry(lane).or_default()
+    }
+
+    fn dirty(&mut self, lane: Lane, key: ObjectKey) {
+        self.todo(lane).dirty.insert(key);
+    }
+
+    /// Notes what looks at an object as the snapshot has it now.
+    fn note(&mut self, snapshot: &Snapshot, id: &ObjectId, going: bool) {
+        self.note_garbage(snapshot, id, going);
+        let namespace = ObjectKey::new("", &id.key.namespace);
+        if snapshot.namespaces().get(&namespace).is_some_and(|it| it.meta.deleting()) {
+            self.dirty(Lane::Namespaces, namespace);
+        }
+        let key = &id.key;
+        if id.resource == Resource::PODS {
+            if let Some(pod) = snapshot.pods().get(key) {
+                self.note_pod(snapshot, pod);
+            }
+        } else if id.resource == Resource::NODES {
+            self.dirty(Lane::NodeIdentity, nameless());
+            self.dirty(Lane::NodePower, nameless());
+            self.note_node(snapshot, &key.name);
+        } else if id.resource == Resource::SERVICES {
+            self.dirty(Lane::Endpoints, key.clone());
+        } else if id.resource == Resource::ENDPOINT_SLICES {
+            let slice = snapshot.endpoint_slices().get(key);
+            if let Some(service) = slice.and_then(|slice| endpoint_slice::service_of(slice)) {
+                self.dirty(Lane::Endpoints, service);
+            }
+        } else if id.resource == Resource::REPLICA_SETS {
+            self.dirty(Lane::ReplicaSets, key.clone());
+            self.note_deployments_of(snapshot, key);
+        } else if id.resource == Resource::DEPLOYMENTS {
+            self.dirty(Lane::Deployments, key.clone());
+        } else if id.resource == Resource::NAMESPACES {
+            self.dirty(Lane::Namespaces, key.clone());
+        }
+    }
+
+    fn note_pod(&mut self, snapshot: &Snapshot, pod: &PodView) {
+        let node = pod.node_name.as_deref().unwrap_or("");
+        self.dirty(Lane::NodeLifecycle, ObjectKey::new("", node));
+        self.note_services_of(snapshot, pod);
+        match pod.meta.controller() {
+            Some(owner) => {
+                let owner = snapshot.by_uid(&owner.uid);
+                if let Some(set) = owner.filter(|id| id.resource == Resource::REPLICA_SETS) {
+                    let key = set.key.clone();
+                    self.note_deployments_of(snapshot, &key);
+                    self.dirty(Lane::ReplicaSets, key);
+                }
+            }
+            // Any of them may take it.
+            None => {
+                for set in in_namespace(snapshot.replica_sets(), &pod.meta.namespace) {
+                    self.dirty(Lane::ReplicaSets, key_of(&set.meta.namespace, &set.meta.name));
+                }
+            }
+        }
+    }
+
+    fn note_services_of(&mut self, snapshot: &Snapshot, pod: &PodView) {
+        for service in in_namespace(snapshot.services(), &pod.meta.namespace) {
+            if pod.meta.labels.contains_all(&service.spec.selector) {
+                let key = key_of(&service.meta.namespace, &service.meta.name);
+                self.dirty(Lane::Endpoints, key);
+            }
+        }
+    }
+
+    fn note_node(&mut self, snapshot: &Snapshot, name: &Arc<str>) {
+        self.dirty(Lane::NodeLifecycle, ObjectKey { namespace: "".into(), name: Arc::clone(name) });
+        for pod in snapshot.pods_on(name) {
+            self.note_services_of(snapshot, pod);
+        }
+    }
+
+    fn note_deployments_of(&mut self, snapshot: &Snapshot, set: &ObjectKey) {
+        let Some(set) = snapshot.replica_sets().get(set) else { return };
+        match set.meta.controller() {
+            Some(owner) => {
+                let owner = snapshot.by_uid(&owner.uid);
+                if let Some(id) = owner.filter(|id| id.resource == Resource::DEPLOYMENTS) {
+                    self.dirty(Lane::Deployments, id.key.clone());
+                }
+            }
+            // Any of them may take it.
+            None => {
+                for deployment in in_namespace(snapshot.deployments(), &set.meta.namespace) {
+                    let meta = &deployment.meta;
+                    self.dirty(Lane::Deployments, key_of(&meta.namespace, &meta.name));
+                }
+            }
+        }
+    }
+
+    fn note_garbage(&mut self, snapshot: &Snapshot, id: &ObjectId, going: bool) {
+        let Some(meta) = snapshot.meta(id) else { return };
+        let mut uids = vec![Arc::clone(&meta.uid)];
+        uids.extend(meta.owner_references.iter().map(|owner| Arc::clone(&owner.uid)));
+        if going || meta.deleting() {
+            // Whether its dependents stay decides for their other owners, too.
+            for dependent in snapshot.dependents(&meta.uid) {
+                let owners = snapshot.meta(dependent).map(|meta| meta.owner_references.as_slice());
+                let owners = owners.unwrap_or_default().iter();
+                uids.extend(owners.map(|owner| Arc::clone(&owner.uid)));
+            }
+        }
+        for name in uids {
+            self.dirty(Lane::Garbage, ObjectKey { namespace: "".into(), name });
+        }
+    }
+}
+
+fn nameless() -> ObjectKey {
+    ObjectKey::new("", "")
+}
+
+fn key_of(namespace: &Arc<str>, name: &Arc<str>) -> ObjectKey {
+    ObjectKey { namespace: Arc::clone(namespace), name: Arc::clone(name) }
+}

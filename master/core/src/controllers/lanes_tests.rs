@@ -1,0 +1,200 @@
+//! Lanes on what changes made dirty end where passes over everything end.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::lanes::{LANES, Lane, Lanes};
+use super::model::{Model, NOW};
+use super::{World, garbage};
+use crate::action::Propagation;
+use crate::membership::{Contacts, NodeContact};
+use crate::view::resource::Resource;
+
+/// What somebody may do to the cluster.
+#[derive(Clone, Debug)]
+enum Step {
+    Deployment { name: u8, replicas: u8, image: u8 },
+    Service { name: u8, app: u8 },
+    Pod { name: u8, app: u8, node: u8 },
+    Relabel { pod: u8, app: u8 },
+    Ready { pod: u8, node: u8 },
+    Delete { object: u8, propagation: u8 },
+    Remove { object: u8 },
+    Node { name: u8 },
+    Contact { node: u8, reachable: bool },
+    Namespace { name: u8 },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let small = || 0..3u8;
+    prop_oneof![
+        (small(), 0..4u8, small()).prop_map(|(name, replicas, image)| Step::Deployment {
+            name,
+            replicas,
+            image
+        }),
+        (small(), small()).prop_map(|(name, app)| Step::Service { name, app }),
+        (small(), small(), small()).prop_map(|(name, app, node)| Step::Pod { name, app, node }),
+        (any::<u8>(), small()).prop_map(|(pod, app)| Step::Relabel { pod, app }),
+        (any::<u8>(), small()).prop_map(|(pod, node)| Step::Ready { pod, node }),
+        (any::<u8>(), small())
+            .prop_map(|(object, propagation)| Step::Delete { object, propagation }),
+        any::<u8>().prop_map(|object| Step::Remove { object }),
+        small().prop_map(|name| Step::Node { name }),
+        (small(), any::<bool>()).prop_map(|(node, reachable)| Step::Contact { node, reachable }),
+        small().prop_map(|name| Step::Namespace { name }),
+    ]
+}
+
+/// Objects live in two namespaces, so that one can go.
+fn namespace(name: u8) -> &'static str {
+    if name.is_multiple_of(2) { "d" } else { "e" }
+}
+
+fn pick(model: &Model, index: u8, wanted: impl Fn(&Resource) -> bool) -> Option<String> {
+    let keys: Vec<String> = model.keys().filter(|(id, _)| wanted(id)).map(|(_, key)| key).collect();
+    keys.get(usize::from(index) % keys.len().max(1)).cloned()
+}
+
+fn take(model: &mut Model, contacts: &mut Contacts, step: &Step) {
+    let is_pod = |resource: &Resource| *resource == Resource::PODS;
+    match *step {
+        Step::Deployment { name, replicas, image } => {
+            let app = format!("app-{name}");
+            let labels = json!({"app": app});
+            let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [
+                {"name": "c", "image": format!("image-{image}")}]}});
+            let object = json!({"spec": {"replicas": replicas,
+                "selector": {"matchLabels": labels}, "template": template}});
+            model.put(&format!("/apps/deployments/{}/web-{name}", namespace(name)), object);
+        }
+        Step::Service { name, app } => {
+            let ports = json!([{"port": 80, "protocol": "TCP"}]);
+            let spec = json!({"selector": {"app": format!("app-{app}")}, "ports": ports});
+            let key = format!("/core/services/{}/svc-{name}", namespace(app));
+            model.put(&key, json!({"spec": spec}));
+        }
+        Step::Pod { name, app, node } => {
+            let object = json!({"metadata": {"labels": {"app": format!("app-{app}")}},
+                "spec": {"containers": [], "nodeName": format!("n{node}")},
+                "status": {"phase": "Running"}});
+            let key = format!("/core/pods/{}/own-{name}", namespace(app));
+            if model.get(&key).is_null() {
+                model.put(&key, object);
+            }
+        }
+        Step::Relabel { pod, app } => {
+            if let Some(key) = pick(model, pod, is_pod) {
+                let labels = json!({"app": format!("app-{app}")});
+                model.merge(&key, &json!({"metadata": {"labels": labels}}));
+            }
+        }
+        Step::Ready { pod, node } => {
+            if let Some(key) = pick(model, pod, is_pod) {
+                let at = model.get(&key)["spec"]["nodeName"].as_str().map(str::to_owned);
+                model.make_ready(&key, &at.unwrap_or_else(|| format!("n{node}")));
+            }
+        }
+        Step::Delete { object, propagation } => {
+            let propagation = match propagation {
+                0 => Propagation::Background,
+                1 => Propagation::Foreground,
+                _ => Propagation::Orphan,
+            };
+            if let Some(key) = pick(model, object, |_| true) {
+                model.delete_as_client(&key, propagation);
+            }
+        }
+        Step::Remove { object } => {
+            if let Some(key) = pick(model, object, |_| true) {
+                model.remove(&key);
+            }
+        }
+        Step::Node { name } => {
+            let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": NOW});
+            let node = json!({"spec": {}, "status": {"conditions": [ready]}});
+            model.put(&format!("/core/nodes/_/n{name}"), node);
+        }
+        Step::Contact { node, reachable } => {
+            let contact = NodeContact { reachable: Some(reachable), ..NodeContact::default() };
+            contacts.nodes.insert(Arc::from(format!("n{node}")), contact);
+        }
+        Step::Namespace { name } => {
+            let object = json!({"spec": {"finalizers": ["kubernetes"]}});
+            let key = format!("/core/namespaces/_/{}", namespace(name));
+            if model.get(&key).is_null() {
+                model.put(&key, object);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn dirty_keys_end_where_a_full_pass_ends(
+        steps in proptest::collection::vec(any_step(), 1..40),
+        stride in 1..4usize,
+    ) {
+        let mut model = Model::new();
+        let mut contacts = Contacts { may_replace: true, ..Contacts::default() };
+        for group in steps.chunks(stride) {
+            for step in group {
+                take(&mut model, &mut contacts, step);
+            }
+            model.settle_lanes(&contacts);
+            let left = model.full_pass(&contacts);
+            prop_assert!(left.is_empty(), "after {:?} a full pass still wants {:?}", group, left);
+        }
+    }
+}
+
+fn contacts() -> Contacts {
+    Contacts { may_replace: true, ..Contacts::default() }
+}
+
+#[test]
+fn change_makes_only_those_dirty_whom_it_concerns() {
+    let mut model = Model::new();
+    let mut unused = contacts();
+    for name in 0..3 {
+        take(&mut model, &mut unused, &Step::Deployment { name, replicas: 1, image: 0 });
+        take(&mut model, &mut unused, &Step::Service { name, app: name });
+    }
+    model.settle_lanes(&contacts());
+    let pending = |lanes: &Lanes| -> Vec<Lane> {
+        LANES.into_iter().filter(|lane| lanes.pending(*lane, NOW)).collect()
+    };
+    model.lanes.clone_from(&Lanes::default());
+    model.put("/core/configmaps/d/a", json!({"data": {}}));
+    assert_eq!(pending(&model.lanes), [Lane::Garbage]);
+    model.lanes = Lanes::default();
+    take(&mut model, &mut unused, &Step::Service { name: 0, app: 1 });
+    assert_eq!(pending(&model.lanes), [Lane::Endpoints, Lane::Garbage]);
+}
+
+#[test]
+fn failed_key_is_looked_at_again_and_a_run_is_bounded() {
+    let mut model = Model::new();
+    for n in 0..2 * garbage::ACTIONS_MAX {
+        let owner =
+            json!([{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": format!("u{n}")}]);
+        let object = json!({"metadata": {"ownerReferences": owner}});
+        model.put(&format!("/core/configmaps/d/c{n}"), object);
+    }
+    let (contacts, power) = (contacts(), std::collections::BTreeMap::new());
+    let mut lanes = model.lanes.clone();
+    let world = World { snapshot: model.snapshot(), contacts: &contacts, power: &power, now: NOW };
+    let first = lanes.run(Lane::Garbage, &world);
+    assert_eq!(first.actions.len(), garbage::ACTIONS_MAX);
+    assert!(lanes.pending(Lane::Garbage, NOW), "the rest stays dirty");
+    assert_eq!(lanes.run(Lane::Garbage, &world).actions.len(), garbage::ACTIONS_MAX);
+    while lanes.pending(Lane::Garbage, NOW) {
+        assert!(lanes.run(Lane::Garbage, &world).actions.is_empty());
+    }
+    lanes.note_failed(Lane::Garbage, first.keys);
+    assert_eq!(lanes.run(Lane::Garbage, &world).actions.len(), garbage::ACTIONS_MAX);
+}
