@@ -15,7 +15,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
     stream,
 };
-use tokio::task::JoinError;
+use tokio::{sync::Semaphore, task::JoinError};
 
 use crate::{
     Digest, Image, ImageStore, Platform, PullSecrets, Reference, Registries,
@@ -44,6 +44,8 @@ struct Inner {
     client: Arc<RegistryClient>,
     platform: Platform,
     running: Mutex<BTreeMap<PullKey, SharedPull>>,
+    /// Those that may unpack a layer.
+    unpackers: Semaphore,
     /// One per blob and layer, so that two images with the same layer fetch it once.
     work_locks: Mutex<BTreeMap<(Work, Digest), WorkLock>>,
 }
@@ -78,6 +80,7 @@ impl ImageService {
             client,
             platform: Platform::host(),
             running: Mutex::default(),
+            unpackers: Semaphore::new(UNPACKERS_MAX),
             work_locks: Mutex::default(),
         })))
     }
@@ -259,6 +262,8 @@ impl ImageService {
         }
         self.fetch(session, reference, layer).await?;
         let (store, blob) = (self.0.store.clone(), layer.digest);
+        // It is never closed.
+        let _permit = self.0.unpackers.acquire().await.ok();
         let unpacked =
             tokio::task::spawn_blocking(move || store.unpack_layer(blob, Some(diff_id))).await?;
         unpacked.map_err(|source| match source.disk_full() {
@@ -508,7 +513,11 @@ impl From<UnpackLayerError> for PullError {
     }
 }
 
-/// Downloads and unpackings at a time: a card and a slow link are not made faster by more.
+/// Layers of all images that are unpacked at a time: each takes a thread and up to 32 MiB for as long
+/// as the card needs.
+const UNPACKERS_MAX: usize = 2;
+
+/// Layers of one image at a time: a card and a slow link are not made faster by more.
 const LAYERS_AT_ONCE: usize = 3;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -66,6 +66,9 @@ impl FakeRegistry {
     }
 }
 
+/// A body after whose first byte nothing comes any more.
+const STALLS: &[u8] = b"<stalls>";
+
 fn read_request(stream: &TcpStream) -> Option<Seen> {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let path = lines.next()?.split(' ').nth(1)?.to_owned();
@@ -86,13 +89,18 @@ fn write_reply(mut stream: &TcpStream, (status, headers, body): Reply) {
     if !headers.iter().any(|(name, _)| *name == "Content-Length") {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
+    let stalls = body == STALLS;
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     let _ = stream
         .write_all(head.as_bytes())
         .and_then(|()| stream.write_all(b"\r\n"))
-        .and_then(|()| stream.write_all(&body));
+        .and_then(|()| stream.write_all(if stalls { b"<" } else { &body }));
+    if stalls {
+        // Until the other side gives up.
+        let _ = stream.read(&mut [0]);
+    }
 }
 
 /// Answers as an honest registry with one image would.
@@ -315,6 +323,59 @@ async fn cut_download_goes_on_where_it_stopped() {
     pull(&registry, &home).await.unwrap();
     let ranges: Vec<_> = registry.seen().into_iter().filter_map(|request| request.range).collect();
     assert_eq!(ranges, ["bytes=50000-"]);
+}
+
+/// Serves an image whose blobs stop after their first byte, for ever.
+fn stalled(image: TestImage) -> FakeRegistry {
+    FakeRegistry::serve(move |request, _| {
+        let (status, mut headers, body) = honest(&image, request);
+        if !request.path.contains("/blobs/") {
+            return (status, headers, body);
+        }
+        headers.push(("Content-Length", body.len().to_string()));
+        (status, headers, STALLS.to_vec())
+    })
+}
+
+#[test]
+fn registries_that_stall_leave_threads_for_the_others() {
+    // The agent has 16; here, two would do if a download kept one.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let home = TestStore::new();
+        let stuck: Vec<_> = (0..4)
+            .map(|number| stalled(TestImage::new(&[layer(&format!("stuck {number}"))])))
+            .collect();
+        let works = {
+            let image = TestImage::new(&[layer("1")]);
+            FakeRegistry::serve(move |request, _| honest(&image, request))
+        };
+        let hosts: Vec<&str> = stuck.iter().chain([&works]).map(|it| it.host.as_str()).collect();
+        let service = service(&home, &hosts);
+        let pulls: Vec<_> = stuck
+            .iter()
+            .map(|registry| {
+                let reference = Reference::parse(&format!("{}/a", registry.host)).unwrap();
+                let service = service.clone();
+                tokio::spawn(async move {
+                    let secrets = PullSecrets::default();
+                    service.ensure(&reference, PullPolicy::Always, &secrets).await
+                })
+            })
+            .collect();
+        while stuck.iter().any(|registry| registry.count("/blobs/") == 0) {
+            tokio::task::yield_now().await;
+        }
+        let reference = Reference::parse(&format!("{}/a", works.host)).unwrap();
+        let secrets = PullSecrets::default();
+        service.ensure(&reference, PullPolicy::Always, &secrets).await.unwrap();
+        assert!(pulls.iter().all(|pull| !pull.is_finished()));
+    });
+    runtime.shutdown_background();
 }
 
 #[tokio::test]

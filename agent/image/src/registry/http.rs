@@ -262,6 +262,8 @@ pub(crate) enum SendError {
     NoTls,
     #[error("no answer in time")]
     Silent,
+    #[error("download is too slow to be waited for")]
+    Slow,
     #[error("could not exchange messages")]
     Exchange(#[from] hyper::Error),
     #[error("malformed or endless redirect")]

@@ -13,10 +13,12 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use ::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 pub(crate) use self::http::NewTransportError;
 use self::{
@@ -59,13 +61,25 @@ pub struct RegistryConfig {
 pub(crate) struct RegistryClient {
     registries: Registries,
     transport: Transport,
+    /// Those that may write what was downloaded.
+    writers: Semaphore,
 }
 
 impl RegistryClient {
     /// Reads the certificate authorities that `registries` names.
     pub(crate) fn new(registries: Registries) -> Result<Self, NewTransportError> {
         let transport = Transport::new(&registries)?;
-        Ok(Self { registries, transport })
+        Ok(Self { registries, transport, writers: Semaphore::new(WRITERS_MAX) })
+    }
+
+    /// Does what may wait for the card, some of it at a time.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, FetchError> {
+        // It is never closed.
+        let _permit = self.writers.acquire().await.ok();
+        tokio::task::spawn_blocking(work).await.map_err(FetchError::stopped)
     }
 
     /// Begins a pull of one image with the credentials of one pod.
@@ -179,9 +193,8 @@ impl Session {
                 Some(partial) => partial,
                 None => {
                     let store = store.clone();
-                    let opened =
-                        tokio::task::spawn_blocking(move || store.partial_blob(digest, size)).await;
-                    opened.map_err(FetchError::stopped)?.map_err(FinishBlobError::from)?
+                    let opened = self.client.on_disk(move || store.partial_blob(digest, size));
+                    opened.await?.map_err(FinishBlobError::from)?
                 }
             };
             tracing::debug!(host = %endpoint.name, blob = %digest, size, resumed_at = writer.len(), "downloading");
@@ -232,43 +245,44 @@ impl Session {
                     Some(partial),
                 ));
             }
-            // A thread of its own writes and hashes: a card can take seconds for one write.
-            let (sender, mut receiver) = tokio::sync::mpsc::channel::<bytes::Bytes>(PIECES_QUEUED);
-            let writer = tokio::task::spawn_blocking(move || {
-                while let Some(piece) = receiver.blocking_recv() {
-                    if let Err(error) = partial.write(&piece) {
-                        return Err(Box::new((error, partial)));
-                    }
-                }
-                Ok(partial)
-            });
             let read = loop {
-                match answer.piece().await {
-                    Ok(Some(piece)) => {
-                        if sender.send(piece).await.is_err() {
-                            break Ok(());
-                        }
-                    }
-                    Ok(None) => break Ok(()),
-                    Err(error) => break Err(FetchError::unreachable(&endpoint.name, error)),
+                let mut batch = Vec::with_capacity(BATCH_LEN);
+                let filled =
+                    tokio::time::timeout(BATCH_TIMEOUT, fill(&mut answer, &mut batch)).await;
+                let last = batch.len() < BATCH_LEN;
+                if !batch.is_empty() {
+                    partial = self.write(partial, batch).await?;
+                }
+                match filled {
+                    Ok(Ok(())) if last => break Ok(()),
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => break Err(error),
+                    Err(_) => break Err(SendError::Slow),
                 }
             };
-            drop(sender);
-            partial = match writer.await {
-                Ok(Ok(partial)) => partial,
-                Ok(Err(failed)) => {
-                    let (error, partial) = *failed;
-                    return Err((error.into(), Some(partial)));
-                }
-                Err(error) => return Err((FetchError::stopped(error), None)),
-            };
+            let read = read.map_err(|error| FetchError::unreachable(&endpoint.name, error));
             if let Err(error) = read {
                 return Err((error, Some(partial)));
             }
         }
-        match tokio::task::spawn_blocking(move || partial.finish()).await {
+        match self.client.on_disk(move || partial.finish()).await {
             Ok(finished) => finished.map_err(|error| (error.into(), None)),
-            Err(error) => Err((FetchError::stopped(error), None)),
+            Err(error) => Err((error, None)),
+        }
+    }
+
+    /// Writes and hashes one batch. No thread waits for the network, and few for the card, however
+    /// many downloads stand still.
+    async fn write(
+        &self,
+        mut partial: PartialBlob,
+        batch: Vec<u8>,
+    ) -> Result<PartialBlob, (FetchError, Option<PartialBlob>)> {
+        let written = self.client.on_disk(move || (partial.write(&batch), partial)).await;
+        match written {
+            Ok((Ok(()), partial)) => Ok(partial),
+            Ok((Err(error), partial)) => Err((error.into(), Some(partial))),
+            Err(error) => Err((error, None)),
         }
     }
 
@@ -507,6 +521,17 @@ struct TokenAnswer {
     access_token: Option<String>,
 }
 
+/// Reads until a batch is full or the body has ended.
+async fn fill(answer: &mut Answer, batch: &mut Vec<u8>) -> Result<(), SendError> {
+    while batch.len() < BATCH_LEN {
+        match answer.piece().await? {
+            Some(piece) => batch.extend_from_slice(&piece),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
 fn secret_header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::try_from(text).ok()?;
     value.set_sensitive(true);
@@ -606,5 +631,12 @@ const ERROR_LEN_MAX: usize = 16 << 10;
 /// Tokens are a few thousand bytes.
 const TOKEN_LEN_MAX: usize = 64 << 10;
 
-/// Pieces, of at most a few hundred kilobytes each, between network and card.
-const PIECES_QUEUED: usize = 8;
+/// Bytes that are written at once.
+const BATCH_LEN: usize = 64 << 10;
+
+/// Longest time for one batch, so slowest download: 1 KiB a second is a modem that still works.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(64);
+
+/// Threads that write downloads at a time: a card is not made faster by more, and the agent's
+/// other work on the disk needs some, too.
+const WRITERS_MAX: usize = 3;
