@@ -43,6 +43,7 @@
 mod decompress;
 mod digest;
 mod image;
+mod implied;
 mod import;
 mod manifest;
 mod overlay;

@@ -24,7 +24,7 @@ use rustix::{
     mount::{MountFlags, UnmountFlags},
 };
 
-use crate::{Image, ImageStore, remove_tree::remove_tree};
+use crate::{Image, ImageStore, implied, remove_tree::remove_tree};
 
 /// Mounts a fresh root for one container and returns its path.
 ///
@@ -54,8 +54,10 @@ pub fn mount_root(
         fs::create_dir_all(&empty).map_err(failed)?;
         lower.push(empty);
     }
-    let mounted =
-        mount(&lower, container_dir, &rootfs).map_err(failed).and_then(|()| check_root(&rootfs));
+    let mounted = mount(&lower, container_dir, &rootfs)
+        .and_then(|()| implied::restore(&rootfs, &lower))
+        .map_err(failed)
+        .and_then(|()| check_root(&rootfs));
     match mounted {
         Ok(()) => Ok(rootfs),
         Err(error) => {
@@ -292,6 +294,45 @@ mod tests {
             assert_eq!(found.as_deref(), expected.map(|content| content.as_slice()), "{name}");
             unmount_root(&container).unwrap();
         }
+    }
+
+    #[test]
+    fn folders_that_only_a_lower_layer_describes_keep_what_it_says() {
+        let home = TestStore::new();
+        let below = TarBuilder::new()
+            .folder("tmp", 0o1777)
+            .folder("home", 0o755)
+            .pax(&[("SCHILY.xattr.user.k", b"v")])
+            .folder("home/app", 0o750)
+            .folder("gone", 0o700)
+            .folder("new", 0o700);
+        let between = TarBuilder::new().file("tmp/x", b"").file(".wh.gone", b"");
+        let above = TarBuilder::new()
+            .file("tmp/seed", b"s")
+            .file("home/app/deep/x", b"x")
+            .file("gone/x", b"x")
+            .file("new/x", b"x")
+            .folder("new", 0o711);
+        let layers = [below.finish(), between.finish(), above.finish()];
+        let image = home.image("implied", &layers);
+        let container = home.path().join("container");
+        let rootfs = mount_root(&home.store, &image, &container).unwrap();
+        let found = |path: &str| {
+            let stat = fs::metadata(rootfs.join(path)).unwrap();
+            (stat.permissions().mode() & 0o7777, std::os::unix::fs::MetadataExt::uid(&stat))
+        };
+        assert_eq!(found("tmp"), (0o1777, 1000));
+        assert_eq!(found("home/app"), (0o750, 1000));
+        assert_eq!(found("home/app/deep"), (0o755, 0), "nobody describes it");
+        assert_eq!(found("gone"), (0o755, 0), "what describes it is hidden");
+        assert_eq!(found("new"), (0o711, 1000), "its own layer describes it");
+        let mut value = [0; 8];
+        let len = rustix::fs::getxattr(rootfs.join("home/app"), "user.k", &mut value).unwrap();
+        assert_eq!(&value[..len], b"v");
+        for path in ["tmp/x", "tmp/seed", "home/app/deep/x", "gone/x", "new/x"] {
+            assert!(rootfs.join(path).is_file(), "{path}");
+        }
+        unmount_root(&container).unwrap();
     }
 
     #[test]

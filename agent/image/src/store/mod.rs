@@ -34,7 +34,7 @@ pub(crate) use self::{
     index::{Access, Record},
 };
 use crate::{
-    Digest, Image, Reference,
+    Digest, Image, Reference, implied,
     manifest::{Configuration, Document, Manifest},
     remove_tree::remove_tree,
     unpack::{UnpackError, unpack},
@@ -316,6 +316,7 @@ impl ImageStore {
         {
             return Err(UnpackLayerError::WrongDiffId { expected, found: unpacked.diff_id });
         }
+        implied::note(path, &unpacked.implied).map_err(io("describe a layer", path))?;
         // One call for thousands of files: all must be on the disk before the name appears.
         rustix::fs::syncfs(&folder).map_err(|errno| io("sync a layer", &content)(errno.into()))?;
         let target = self.layer_path(unpacked.diff_id);

@@ -15,15 +15,17 @@ use std::{
 };
 
 use self::{entry::Extensions, root::LayerRoot};
-use crate::{Digest, decompress::decompress, digest::HashingReader};
+use crate::{Digest, decompress::decompress, digest::HashingReader, implied::Paths};
 
 /// What came out of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unpacked {
     /// Digest of the uncompressed archive.
     pub(crate) diff_id: Digest,
     /// Bytes of the uncompressed archive.
     pub(crate) bytes: u64,
+    /// Folders that the layer needs and does not describe.
+    pub(crate) implied: Paths,
 }
 
 /// Unpacks the layer in `source` into the empty folder `root`, which has room for `room` bytes.
@@ -51,12 +53,12 @@ pub(crate) fn unpack(
             layer.apply(&entry, &mut content)?;
         }
     }
-    layer.finish();
+    let implied = layer.finish();
     // The digest is over all bytes, and padding after the end of the archive counts.
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(UnpackError::Read)?;
     let (diff_id, bytes) = rest.finish();
-    Ok(Unpacked { diff_id, bytes })
+    Ok(Unpacked { diff_id, bytes, implied })
 }
 
 /// Why a layer could not be unpacked.

@@ -25,6 +25,7 @@ use super::{
     UnpackError,
     entry::{Entry, Kind},
 };
+use crate::implied::Paths;
 
 /// A layer's root while it is filled.
 pub(super) struct LayerRoot<'a> {
@@ -34,11 +35,21 @@ pub(super) struct LayerRoot<'a> {
     /// Folders whose time is set at the end, because writing into them changes it.
     folder_times: Vec<(Vec<u8>, i64)>,
     folder_times_len: usize,
+    /// Folders that were made without an entry of their own, and the length of their paths.
+    implied: Paths,
+    implied_len: usize,
 }
 
 impl<'a> LayerRoot<'a> {
     pub(super) fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, last_parent: None, folder_times: Vec::new(), folder_times_len: 0 }
+        Self {
+            root,
+            last_parent: None,
+            folder_times: Vec::new(),
+            folder_times_len: 0,
+            implied: Paths::new(),
+            implied_len: 0,
+        }
     }
 
     /// Makes what `entry` says.
@@ -67,13 +78,15 @@ impl<'a> LayerRoot<'a> {
         written.map_err(|problem| problem.at(&entry.path))
     }
 
-    /// Sets the folders' times. A time that cannot be set is not worth failing a pull.
-    pub(super) fn finish(&mut self) {
+    /// Sets the folders' times, and returns the folders that no entry described. A time that cannot be
+    /// set is not worth failing a pull.
+    pub(super) fn finish(mut self) -> Paths {
         for (path, seconds) in std::mem::take(&mut self.folder_times) {
             if let Ok(folder) = open_beneath(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY) {
                 let _ = fs::futimens(&folder, &times(seconds));
             }
         }
+        self.implied
     }
 
     fn make(
@@ -151,6 +164,7 @@ impl<'a> LayerRoot<'a> {
     fn set_folder(&mut self, folder: OwnedFd, entry: &Entry) -> Result<(), UnpackError> {
         set_attributes(folder.as_fd(), entry).map_err(|problem| problem.at(&entry.path))?;
         let path = parts(&entry.path)?.join(&b'/');
+        self.implied.remove(&path);
         self.folder_times_len += path.len();
         if self.folder_times_len <= FOLDER_TIMES_LEN_MAX {
             self.folder_times.push((path, entry.modified));
@@ -201,7 +215,7 @@ impl<'a> LayerRoot<'a> {
     }
 
     /// Some builders leave out folders that an earlier layer has.
-    fn make_parents(&self, parents: &[&[u8]]) -> Result<OwnedFd, Problem> {
+    fn make_parents(&mut self, parents: &[&[u8]]) -> Result<OwnedFd, Problem> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let mut folder = open_beneath(self.root, b"", flags)?;
         for (index, name) in parents.iter().enumerate() {
@@ -214,7 +228,13 @@ impl<'a> LayerRoot<'a> {
             let link = present.is_some_and(|present| is(&present, FileType::Symlink));
             if !link {
                 match fs::mkdirat(&folder, *name, FOLDER_MODE) {
-                    Ok(()) | Err(Errno::EXIST) => {}
+                    Ok(()) => {
+                        self.implied_len += path.len();
+                        if self.implied_len <= FOLDER_TIMES_LEN_MAX {
+                            self.implied.insert(path.clone());
+                        }
+                    }
+                    Err(Errno::EXIST) => {}
                     Err(errno) => return Err(errno.into()),
                 }
             }
@@ -452,7 +472,7 @@ const NAME_LEN_MAX: usize = 255;
 /// Deeper than any real tree; whoever walks it needs a descriptor per level.
 const DEPTH_MAX: usize = 256;
 
-/// Bytes of paths kept to set folder times.
+/// Bytes of paths kept to set folder times, and of folders without an entry.
 const FOLDER_TIMES_LEN_MAX: usize = 4 << 20;
 
 const COPY_LEN: usize = 64 << 10;
