@@ -260,12 +260,13 @@ impl Shared {
             self.tell(Event::ImagePulling { container, image }).await;
         }
         let begun = clock::now().instant;
-        let image = self
-            .node
-            .images
-            .ensure(&reference, policy, &secrets)
-            .await
-            .map_err(|error| (error.reason().to_owned(), error.message()))?;
+        let image =
+            self.node.images.ensure(&reference, policy, &secrets).await.map_err(|error| {
+                if error.disk_full() {
+                    self.node.no_room.notify_one();
+                }
+                (error.reason().to_owned(), error.message())
+            })?;
         let took = clock::now().instant.saturating_duration_since(begun);
         let pulled = asks.then(|| Pulled { took_ms: took.as_millis(), bytes: image.size_bytes });
         let ready = Event::ImageReady {

@@ -18,6 +18,7 @@ mod fence_link;
 mod foreign_file;
 mod heartbeat;
 mod identity;
+mod image_care;
 mod interfaces;
 mod join;
 mod join_patiently;

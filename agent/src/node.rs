@@ -15,7 +15,7 @@ use bramble_shared::heartbeat_sender::SenderIdentity;
 use bramble_shared::ids::Incarnation;
 use bramble_shared::link::Accepted;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::clock;
@@ -25,6 +25,7 @@ use crate::facts;
 use crate::fence_link::FenceLink;
 use crate::heartbeat::Heartbeat;
 use crate::identity::{self, Identity, LoadIdentityError};
+use crate::image_care;
 use crate::interfaces;
 use crate::join_patiently::join_patiently;
 use crate::join_token::ParseJoinTokenError;
@@ -61,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) wall_clock: Arc<WallClock>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) log_readers: LogReaders,
+    /// A pull found no room on the disk.
+    pub(crate) no_room: Notify,
     desired: RwLock<Desired>,
     accepted: RwLock<Option<Accepted>>,
     /// A new system is being written, or has been and waits for its boot.
@@ -229,6 +232,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         wall_clock,
         progress,
         log_readers: LogReaders::default(),
+        no_room: Notify::new(),
         desired: RwLock::default(),
         accepted: RwLock::default(),
         upgrading: AtomicBool::new(false),
@@ -240,6 +244,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
     let (events, from_link) = mpsc::channel(256);
     let unreachable = heartbeat.unreachable.clone();
     let manager = PodManager::new(Arc::clone(&node), unreachable);
+    helpers.spawn(image_care::keep(Arc::clone(&node)));
     if let Some(budget) = node.config.log_budget {
         helpers.spawn(log_budgets::tell(run_dir, budget, manager.events()));
     }

@@ -10,6 +10,7 @@ pub mod desired;
 pub mod environment;
 pub mod facts;
 pub mod hosts;
+pub mod image_care;
 pub mod message;
 pub mod moment;
 pub mod pod_worker;

@@ -63,7 +63,7 @@ mod testing;
 pub use digest::{Digest, ParseDigestError};
 pub use image::{Image, ImageConfig};
 pub use import::{ImportError, import};
-pub use overlay::{MountRootError, UnmountRootError, mount_root, unmount_root};
+pub use overlay::{MountRootError, UnmountRootError, mount_root, mounted_image, unmount_root};
 pub use platform::Platform;
 pub use pull::{ImageService, NewImageServiceError, PullError, PullPolicy};
 pub use reference::{ParseReferenceError, Reference};

@@ -4,6 +4,7 @@
 //!  <container dir>/rootfs   the mounted root
 //!                 /upper    what the container writes; gone with it
 //!                 /work     overlayfs' own
+//!                 /image    digest of the image, for garbage collection
 //! ```
 //! Both calls block and must run as root. Nothing is kept in memory, so an agent that starts again
 //! can unmount what the one before mounted.
@@ -24,7 +25,7 @@ use rustix::{
     mount::{MountFlags, UnmountFlags},
 };
 
-use crate::{Image, ImageStore, implied, remove_tree::remove_tree};
+use crate::{Digest, Image, ImageStore, implied, remove_tree::remove_tree};
 
 /// Mounts a fresh root for one container and returns its path.
 ///
@@ -47,6 +48,8 @@ pub fn mount_root(
         // The root of the container shows the mode of `upper`.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
     }
+    // Before the mount: nothing of an image may go while it is somewhere's root.
+    fs::write(container_dir.join("image"), image.digest.to_string()).map_err(failed)?;
     let mut lower = topmost(store.layer_paths(image));
     if lower.is_empty() {
         // An image of no layers still needs something below.
@@ -68,6 +71,18 @@ pub fn mount_root(
             Err(error)
         }
     }
+}
+
+/// Returns the image of the root that is in a container's folder, `None` if there is no root.
+///
+/// # Errors
+/// There is a root and it cannot be told of what.
+pub fn mounted_image(container_dir: &Path) -> io::Result<Option<Digest>> {
+    if !container_dir.join("rootfs").try_exists()? {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(container_dir.join("image"))?;
+    text.trim().parse().map(Some).map_err(io::Error::other)
 }
 
 /// Unmounts a container's root and removes what it wrote. Doing it again is fine.
@@ -96,6 +111,15 @@ pub fn unmount_root(container_dir: &Path) -> Result<(), UnmountRootError> {
         if let Err(error) = remove_tree(&folder) {
             outcome = outcome.and_then(|()| Err(failed(&folder, error)));
         }
+    }
+    let note = container_dir.join("image");
+    match fs::remove_file(&note) {
+        Err(error)
+            if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            outcome = outcome.and_then(|()| Err(failed(&note, error)));
+        }
+        Ok(()) | Err(_) => {}
     }
     outcome
 }
@@ -265,11 +289,13 @@ mod tests {
         for name in MOUNT_POINTS {
             assert!(rootfs.join(name).is_dir());
         }
+        assert_eq!(mounted_image(&container).unwrap(), Some(image.digest));
         fs::write(rootfs.join("new"), "1").unwrap();
         assert_eq!(mount_root(&home.store, &image, &container).unwrap(), rootfs);
         assert!(!rootfs.join("new").exists(), "a mounted root is fresh");
         unmount_root(&container).unwrap();
         unmount_root(&container).unwrap();
+        assert_eq!(mounted_image(&container).unwrap(), None);
         assert_eq!(fs::read_dir(&container).unwrap().count(), 0);
         assert_eq!(mounts_under(home.path()), 0);
     }

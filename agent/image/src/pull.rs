@@ -471,6 +471,11 @@ impl PullError {
         matches!(self, Self::NeverPull { .. } | Self::NotForThisPod { .. })
     }
 
+    /// Returns whether the node had no room.
+    pub fn disk_full(&self) -> bool {
+        matches!(self, Self::DiskFull { .. })
+    }
+
     fn fetch(image: &Reference, error: FetchError) -> Self {
         let image = Arc::new(image.clone());
         match error {

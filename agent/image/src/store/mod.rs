@@ -202,13 +202,18 @@ impl ImageStore {
     /// Returns how many bytes images may still take of the disk, which is the node's, too: what it
     /// must write to go on is never theirs.
     pub fn room(&self) -> u64 {
-        let disk = match rustix::fs::statvfs(&self.0.root) {
-            Ok(disk) => disk,
-            // The write that follows says what is wrong.
-            Err(_) => return u64::MAX,
-        };
+        // Where it cannot be told, the write that follows says what is wrong.
+        self.disk().map_or(u64::MAX, |(total, free)| free.saturating_sub(reserve(total)))
+    }
+
+    /// Returns the size of the disk and what is free of it, in bytes.
+    ///
+    /// # Errors
+    /// The disk does not say.
+    pub fn disk(&self) -> io::Result<(u64, u64)> {
+        let disk = rustix::fs::statvfs(&self.0.root)?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-        bytes(disk.f_bavail).saturating_sub(reserve(bytes(disk.f_blocks)))
+        Ok((bytes(disk.f_blocks), bytes(disk.f_bavail)))
     }
 
     /// Refuses to take more than [`Self::room`].
