@@ -248,16 +248,19 @@ impl Heartbeats {
             sequence: heartbeat.sequence,
         };
         let change = membership.handle_heartbeat(node, arrival, now);
-        if membership.quarantined(node) {
-            // Nobody gets a lease or learns whom we hear.
-            table.revoke(node);
+        let quarantined = membership.quarantined(node);
+        let believed = membership.contact(node).and_then(|it| it.boot()) == Some(arrival.boot);
+        if quarantined || !believed {
+            // A cloned card's board must not speak for the one that it was cloned from, nor get a
+            // lease or learn whom we hear.
+            if quarantined {
+                table.revoke(node);
+            }
             drop(state);
             self.report(change.as_slice());
             return None;
         }
-        // A cloned card's board must not speak for the one that it was cloned from.
-        let believed = membership.contact(node).and_then(|it| it.boot()) == Some(arrival.boot);
-        let power_changed = believed && vitals.handle_heartbeat(node, &heartbeat, now);
+        let power_changed = vitals.handle_heartbeat(node, &heartbeat, now);
         let unreachable = membership.unreachable_set();
         let grant = Grant {
             term: self.term,

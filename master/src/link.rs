@@ -5,6 +5,8 @@
 
 mod access;
 mod active;
+mod bounds;
+mod budget;
 mod data;
 mod desired;
 mod diff;
@@ -13,7 +15,9 @@ mod framed;
 mod join;
 mod logs;
 mod mux;
+mod node_address;
 mod node_status;
+mod pending;
 mod pod;
 mod pod_status;
 mod ranges;
@@ -28,6 +32,7 @@ mod upgrade;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bramble_api::Status;
@@ -51,6 +56,9 @@ use crate::pki::{Identity, certificate_key_sha256};
 use crate::telemetry::Chain;
 use crate::token::Tokens;
 use active::ActiveLinks;
+use budget::{Budgets, Cost};
+use node_address::Plan;
+use pending::PendingLinks;
 use refusals::Refusals;
 use registration::Registration;
 
@@ -97,6 +105,8 @@ pub(crate) struct NodeLink {
     registration: Registration,
     active: ActiveLinks,
     refusals: Mutex<Refusals>,
+    pending: PendingLinks,
+    budgets: Mutex<Budgets>,
     facts: ClusterFacts,
 }
 
@@ -110,8 +120,12 @@ impl NodeLink {
         heartbeats: Arc<Heartbeats>,
         facts: ClusterFacts,
     ) -> Self {
-        let registration =
-            Registration::new(objects.clone(), facts.cluster_range, facts.master_address);
+        let plan = Plan {
+            cluster_range: facts.cluster_range,
+            service_range: facts.service_range,
+            master: facts.master_address,
+        };
+        let registration = Registration::new(objects.clone(), plan);
         Self {
             identity,
             tokens,
@@ -122,6 +136,8 @@ impl NodeLink {
             registration,
             active: ActiveLinks::default(),
             refusals: Mutex::default(),
+            pending: PendingLinks::default(),
+            budgets: Mutex::default(),
             facts,
         }
     }
@@ -134,6 +150,12 @@ impl NodeLink {
     /// Ends the session of a node whose object was deleted; it may come again, as a new node.
     pub(crate) fn disconnect(&self, node: &str) {
         self.active.disconnect(node);
+    }
+
+    /// Takes what a message of a node has cost; says how long to read nothing more of it.
+    fn spend(&self, node: &str, cost: Cost) -> Duration {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.spend(node, cost, clock::monotonic())
     }
 
     fn lock_refusals(&self) -> MutexGuard<'_, Refusals> {

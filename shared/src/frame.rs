@@ -99,6 +99,11 @@ impl FrameDecoder {
         Self { buffer: Vec::new(), taken: 0, len_max }
     }
 
+    /// Allows frames up to `len_max` bytes from now on: the peer is known, or has something else to say.
+    pub const fn set_len_max(&mut self, len_max: usize) {
+        self.len_max = len_max;
+    }
+
     /// Takes what arrived. Call [`Self::decode`] until it returns none before the next bytes: the
     /// buffer then never holds more than one frame and these bytes.
     pub fn push(&mut self, bytes: &[u8]) {
@@ -183,6 +188,8 @@ mod tests {
             decoder.decode::<ToAgent>(),
             Err(DecodeFrameError::TooLong { len: 11, max: 10 })
         );
+        decoder.set_len_max(11);
+        assert_eq!(decoder.decode::<ToAgent>(), Ok(None));
     }
 
     #[test]

@@ -18,6 +18,11 @@ use crate::{clock, random};
 const RECENT_MAX: usize = 2_048;
 /// How long an event is kept, in seconds: upstream's default.
 const KEEP_S: i64 = 3_600;
+/// Bytes of all events together; beyond that the oldest go. Some ten thousand, and a tenth of what
+/// the master may use with a thousand pods.
+const EVENTS_LEN_MAX: usize = 8 * 1024 * 1024;
+/// Bytes that are written between two looks at how many there are.
+const LOOK_LEN: usize = EVENTS_LEN_MAX / 8;
 
 /// What an event is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +70,8 @@ struct Recent {
     /// Name of the Event object, and when it was last counted (in writes).
     names: BTreeMap<Occurrence, (String, u64)>,
     writes: u64,
+    /// Bytes that were written since the last look at all of them.
+    len: usize,
 }
 
 impl EventRecorder {
@@ -92,26 +99,14 @@ impl EventRecorder {
         }
     }
 
-    /// Deletes events that nobody counted for an hour.
+    /// Deletes events that nobody counted for an hour, and the oldest of too many.
     pub(crate) async fn expire(&self) {
         let events = Objects::resource("", "events");
         let Ok(list) = self.objects.list(events, "", &ListOptions::default()).await else { return };
-        let now = clock::time_of_day_s();
-        for event in &list.items {
-            let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
-            let last = ["/lastTimestamp", "/metadata/creationTimestamp"]
-                .into_iter()
-                .find_map(|pointer| bramble_api::timestamp::parse(text(pointer)?));
-            if last.is_none_or(|last| now - last < KEEP_S) {
-                continue;
-            }
-            if let (Some(namespace), Some(name)) =
-                (text("/metadata/namespace"), text("/metadata/name"))
-            {
-                let options = crate::objects::DeleteOptions::default();
-                // Gone already is as good.
-                let _ = self.objects.delete(events, namespace, name, &options).await;
-            }
+        for (namespace, name) in superfluous(&list.items, clock::time_of_day_s(), EVENTS_LEN_MAX) {
+            let options = crate::objects::DeleteOptions::default();
+            // Gone already is as good.
+            let _ = self.objects.delete(events, &namespace, &name, &options).await;
         }
     }
 
@@ -125,8 +120,16 @@ impl EventRecorder {
         let object = event(occurrence, &name, namespace, &clock::timestamp());
         let options = WriteOptions { class: Some(Class::Volatile), ..WriteOptions::default() };
         let events = Objects::resource("", "events");
+        let len = object.to_string().len();
         self.objects.create(events, namespace, object, &options).await?;
-        self.lock().remember(occurrence, name);
+        let look = {
+            let mut recent = self.lock();
+            recent.remember(occurrence, name);
+            recent.wrote(len)
+        };
+        if look {
+            self.expire().await;
+        }
         Ok(())
     }
 
@@ -160,6 +163,16 @@ impl Recent {
         Some(name.clone())
     }
 
+    /// Takes in that so many bytes were written; true if it is time to look at all events.
+    fn wrote(&mut self, len: usize) -> bool {
+        self.len += len;
+        let look = self.len >= LOOK_LEN;
+        if look {
+            self.len = 0;
+        }
+        look
+    }
+
     fn remember(&mut self, occurrence: &Occurrence, name: String) {
         if self.names.len() >= RECENT_MAX {
             // The older half goes at once, so that this is paid for once in a thousand events.
@@ -170,6 +183,29 @@ impl Recent {
         }
         self.names.insert(occurrence.clone(), (name, self.writes));
     }
+}
+
+/// Namespace and name of the events that are too old, and of the oldest beyond `len_max` bytes.
+fn superfluous(events: &[Value], now: i64, len_max: usize) -> Vec<(String, String)> {
+    let text = |event: &Value, pointer: &str| {
+        event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let last = |event: &Value| {
+        ["/lastTimestamp", "/metadata/creationTimestamp"]
+            .into_iter()
+            .find_map(|pointer| bramble_api::timestamp::parse(&text(event, pointer)))
+    };
+    let mut dated: Vec<(Option<i64>, &Value)> =
+        events.iter().map(|event| (last(event), event)).collect();
+    // Newest first; those without a time are kept longest, since nobody knows their age.
+    dated.sort_by_key(|(last, _)| std::cmp::Reverse(last.unwrap_or(i64::MAX)));
+    let mut len = 0;
+    let goes = |(last, event): &(Option<i64>, &Value)| {
+        len += event.to_string().len();
+        len > len_max || last.is_some_and(|last| now - last >= KEEP_S)
+    };
+    let names = dated.into_iter().filter(goes).map(|(_, event)| event);
+    names.map(|event| (text(event, "/metadata/namespace"), text(event, "/metadata/name"))).collect()
 }
 
 /// Events about cluster-scoped objects are in `default`, as upstream.
@@ -241,6 +277,31 @@ mod tests {
         assert!(recent.names.len() <= RECENT_MAX);
         let last = RECENT_MAX * 3 - 1;
         assert_eq!(recent.touch(&occurrence(&last.to_string())), Some(format!("e{last}")));
+    }
+
+    #[test]
+    fn old_events_go_and_the_oldest_of_too_many() {
+        let event = |name: &str, second: i64| {
+            let last = bramble_api::timestamp::format(second);
+            json!({"metadata": {"namespace": "n", "name": name}, "lastTimestamp": last})
+        };
+        let events: Vec<Value> =
+            (0..10).map(|number| event(&number.to_string(), 10_000 + number)).collect();
+        let len = events[0].to_string().len();
+        let names = |now: i64, len_max: usize| -> Vec<String> {
+            superfluous(&events, now, len_max).into_iter().map(|(_, name)| name).collect()
+        };
+        assert_eq!(names(10_010, len * 10), [""; 0]);
+        assert_eq!(names(10_010, len * 7), ["2", "1", "0"]);
+        assert_eq!(names(13_601, len * 10), ["1", "0"]);
+    }
+
+    #[test]
+    fn all_events_are_looked_at_when_enough_were_written() {
+        let mut recent = Recent::default();
+        assert!(!recent.wrote(LOOK_LEN - 1));
+        assert!(recent.wrote(1));
+        assert!(!recent.wrote(1));
     }
 
     #[test]

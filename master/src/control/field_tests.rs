@@ -4,6 +4,7 @@
 
 mod access;
 mod crowd;
+mod taken_over;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -231,8 +232,12 @@ impl Master {
         self.link_as(&hello(name, serial), credentials).await
     }
 
-    /// Links a board that says whatever it likes of itself.
-    async fn link_as(&self, hello: &Hello, credentials: Credentials) -> Result<Board, String> {
+    /// A link whose control stream is open and has said nothing; its streams, and the keys of the
+    /// first sessions.
+    async fn dial(
+        &self,
+        credentials: Credentials,
+    ) -> (Stream, mpsc::Receiver<Stream>, Vec<[u8; 64]>) {
         let stream = self.connect(LINK_ALPN, Some(credentials)).await;
         let tls = stream.get_ref().1;
         let export = |session: u32| {
@@ -242,7 +247,13 @@ impl Master {
         // The session's number comes with the welcome, after the stream was given away.
         let exported: Vec<[u8; 64]> = (0..16).map(export).collect();
         let connection = Connection::new(stream.compat(), MuxConfig::default(), Mode::Client);
-        let (mut control, streams) = multiplex(connection).await;
+        let (control, streams) = multiplex(connection).await;
+        (control, streams, exported)
+    }
+
+    /// Links a board that says whatever it likes of itself.
+    async fn link_as(&self, hello: &Hello, credentials: Credentials) -> Result<Board, String> {
+        let (mut control, streams, exported) = self.dial(credentials).await;
         write(&mut control, hello).await;
         let mut decoder = frame::FrameDecoder::new();
         let accepted = match read_with(&mut control, &mut decoder).await.unwrap() {
@@ -416,7 +427,7 @@ fn hello(name: &str, serial: &str) -> Hello {
             agent_version: "0.1.0".to_owned(),
             machine_id: serial.to_owned(),
             hostname: name.to_owned(),
-            address: Ipv4Addr::new(192, 0, 2, 1),
+            address: address_of(name),
             cpu_milli: 4_000,
             memory_bytes: 1 << 30,
             storage_bytes: 8 << 30,
@@ -426,6 +437,13 @@ fn hello(name: &str, serial: &str) -> Hello {
             boot: None,
         },
     }
+}
+
+/// `pi-3` is at 192.0.2.3.
+fn address_of(name: &str) -> Ipv4Addr {
+    let number = name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(1);
+    let first = Ipv4Addr::new(192, 0, 2, 0).to_bits();
+    Ipv4Addr::from_bits(first + number)
 }
 
 fn pod(name: &str) -> Value {

@@ -54,6 +54,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { decoder: FrameDecoder::with_len_max(len_max), ..Self::new(stream) }
     }
 
+    /// Reads frames of at most `len_max` bytes from now on.
+    pub(super) const fn set_len_max(&mut self, len_max: usize) {
+        self.decoder.set_len_max(len_max);
+    }
+
     /// The next message; none when the other side has ended the stream. May be dropped and called
     /// again: nothing is lost.
     pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ReadFrameError> {

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use bramble_api::{Resource, Status};
+use bramble_api::Status;
+use bramble_master_core::membership::Contacts;
 use bramble_shared::ids::NodeId;
 use bramble_shared::link::{Hello, Ipv4Range};
 use bramble_store::Class;
@@ -16,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::desired::parse_range;
 use super::field::Field;
+use super::node_address::{self, AddressRefusal, OtherNode, Plan};
 use super::ranges::{free_id, free_range};
 use super::{NODE_ID_ANNOTATION, SERIAL_ANNOTATION, node_status};
 use crate::objects::{ListOptions, Objects, Part, WriteOptions};
@@ -24,9 +26,21 @@ use crate::objects::{ListOptions, Objects, Part, WriteOptions};
 #[derive(Debug)]
 pub(super) struct Registration {
     objects: Objects,
-    cluster_range: Ipv4Range,
-    master_address: Ipv4Addr,
+    plan: Plan,
     dealing: Mutex<()>,
+}
+
+/// A board that said hello.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Board<'a> {
+    /// What it said.
+    pub(super) hello: &'a Hello,
+    /// Where it said it from.
+    pub(super) peer: IpAddr,
+    /// It may be another one than the last of its name.
+    pub(super) any_board: bool,
+    /// Which nodes are in contact.
+    pub(super) contacts: &'a Contacts,
 }
 
 /// A registered node.
@@ -62,6 +76,13 @@ pub(super) enum RegisterError {
          `bramble node replace {node}`, or flash its card with `bramble flash --replace {node}`"
     )]
     OtherBoard { node: String },
+    /// It cannot have the address that it says.
+    #[error("node `{node}` cannot be where it says it is")]
+    Address {
+        node: String,
+        #[source]
+        source: AddressRefusal,
+    },
     /// No number or no pod range is left.
     #[error("the cluster has no room for another node: {what} are used up")]
     Full { what: &'static str },
@@ -71,13 +92,9 @@ pub(super) enum RegisterError {
 }
 
 impl Registration {
-    /// Registers nodes in `objects`, with pod ranges out of `cluster_range`.
-    pub(super) fn new(
-        objects: Objects,
-        cluster_range: Ipv4Range,
-        master_address: Ipv4Addr,
-    ) -> Self {
-        Self { objects, cluster_range, master_address, dealing: Mutex::default() }
+    /// Registers nodes in `objects`, with pod ranges out of the plan's.
+    pub(super) fn new(objects: Objects, plan: Plan) -> Self {
+        Self { objects, plan, dealing: Mutex::default() }
     }
 
     /// What is written down of a node; none if there is no such node, or it was dealt no number.
@@ -96,19 +113,17 @@ impl Registration {
         Ok(node_id(&object).map(|id| Present { id, known, quarantined }))
     }
 
-    /// Creates or updates the Node object of a board that said hello from `peer`; `any_board` if it
-    /// may be another one than the last.
+    /// Creates or updates the Node object of a board.
     ///
     /// # Errors
     ///
-    /// When the board may not be this node, or there is no room for it.
+    /// When the board may not be this node or not have its address, or there is no room for it.
     pub(super) async fn register(
         &self,
         node: &str,
-        hello: &Hello,
-        peer: IpAddr,
-        any_board: bool,
+        board: &Board<'_>,
     ) -> Result<Registered, RegisterError> {
+        let Board { hello, peer, any_board, .. } = *board;
         let dealing = self.dealing.lock().await;
         let nodes = Objects::resource("", "nodes");
         let present = match self.objects.get(nodes, "", node).await {
@@ -123,13 +138,17 @@ impl Registration {
         if other_board && !any_board {
             return Err(RegisterError::OtherBoard { node: node.to_owned() });
         }
+        let all = self.objects.list(nodes, "", &ListOptions::default()).await?.items;
+        let others = others(node, &all, board.contacts);
+        let address = node_address::of_node(hello.facts.address, peer, &self.plan, &others)
+            .map_err(|source| RegisterError::Address { node: node.to_owned(), source })?;
         let dealt = present.as_ref().and_then(dealt);
         let (id, pod_range) = match dealt {
             Some(dealt) => dealt,
-            None => self.deal(nodes).await?,
+            None => self.deal(&all)?,
         };
         // Nobody else can hold a connection from this address.
-        let on_master = peer == IpAddr::V4(self.master_address);
+        let on_master = peer == IpAddr::V4(self.plan.master);
         let metadata = node_status::metadata(node, id.0, hello, on_master);
         let range_text = format!("{}/{}", pod_range.network, pod_range.prefix_len);
         if present.is_none() {
@@ -153,7 +172,6 @@ impl Registration {
             self.objects.modify(nodes, "", node, Part::Main, &options, &change).await?;
         }
         drop(dealing);
-        let address = address(hello, peer);
         let facts = hello.clone();
         let change = move |object: &mut Value| {
             node_status::apply_facts(object, &facts, address);
@@ -164,12 +182,11 @@ impl Registration {
         Ok(Registered { id, pod_range, address, other_board })
     }
 
-    async fn deal(&self, nodes: &'static Resource) -> Result<(NodeId, Ipv4Range), RegisterError> {
-        let list = self.objects.list(nodes, "", &ListOptions::default()).await?;
-        let ids: BTreeSet<NodeId> = list.items.iter().filter_map(node_id).collect();
-        let ranges: BTreeSet<Ipv4Range> = list.items.iter().filter_map(pod_range).collect();
+    fn deal(&self, nodes: &[Value]) -> Result<(NodeId, Ipv4Range), RegisterError> {
+        let ids: BTreeSet<NodeId> = nodes.iter().filter_map(node_id).collect();
+        let ranges: BTreeSet<Ipv4Range> = nodes.iter().filter_map(pod_range).collect();
         let id = free_id(&ids).ok_or(RegisterError::Full { what: "node numbers" })?;
-        let range = free_range(self.cluster_range, &ranges)
+        let range = free_range(self.plan.cluster_range, &ranges)
             .ok_or(RegisterError::Full { what: "pod ranges" })?;
         Ok((id, range))
     }
@@ -194,13 +211,19 @@ fn dealt(object: &Value) -> Option<(NodeId, Ipv4Range)> {
     node_id(object).zip(pod_range(object))
 }
 
-/// What the agent says, unless that is no address that others could use.
-fn address(hello: &Hello, peer: IpAddr) -> Ipv4Addr {
-    let said = hello.facts.address;
-    match peer {
-        IpAddr::V4(seen) if said.is_unspecified() || said.is_loopback() => seen,
-        IpAddr::V4(_) | IpAddr::V6(_) => said,
-    }
+/// The other nodes and where they are.
+fn others(node: &str, all: &[Value], contacts: &Contacts) -> Vec<OtherNode> {
+    let of = |object: &Value| {
+        let object = Field(object);
+        let name = object.get("metadata").get("name").string();
+        let addresses = object.get("status").get("addresses");
+        let internal = addresses.items().find(|it| it.get("type").text() == "InternalIP")?;
+        let address = internal.get("address").text().parse().ok()?;
+        let contact = contacts.nodes.get(name.as_str());
+        let in_contact = contact.is_some_and(|contact| contact.reachable == Some(true));
+        (name != node).then_some(OtherNode { name, address, in_contact })
+    };
+    all.iter().filter_map(of).collect()
 }
 
 /// Lays one object over another, recursively.
@@ -217,16 +240,22 @@ fn merge(object: &mut Value, over: &Value) {
 
 #[cfg(test)]
 mod tests {
+    use bramble_master_core::membership::NodeContact;
+
     use super::*;
-    use crate::link::node_status::tests::hello;
 
     #[test]
-    fn an_address_that_nobody_can_use_is_replaced_by_the_one_that_was_seen() {
-        let seen = IpAddr::from([192, 0, 2, 77]);
-        assert_eq!(address(&hello(), seen), Ipv4Addr::new(192, 0, 2, 1));
-        let mut hello = hello();
-        hello.facts.address = Ipv4Addr::UNSPECIFIED;
-        assert_eq!(address(&hello, seen), Ipv4Addr::new(192, 0, 2, 77));
+    fn others_are_known_by_their_addresses_and_contact() {
+        let node = |name: &str, address: &str| {
+            let address = json!({"type": "InternalIP", "address": address});
+            json!({"metadata": {"name": name}, "status": {"addresses": [address]}})
+        };
+        let all = [node("pi-1", "192.0.2.1"), node("pi-2", "192.0.2.2"), json!({"metadata": {}})];
+        let contact = NodeContact { reachable: Some(true), ..NodeContact::default() };
+        let contacts = Contacts { nodes: [("pi-2".into(), contact)].into(), ..Contacts::default() };
+        let others = others("pi-1", &all, &contacts);
+        assert_eq!(others.len(), 1);
+        assert_eq!((others[0].name.as_str(), others[0].in_contact), ("pi-2", true));
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! Stores what a node reports, and only of what is its own.
 //!
-//! A pod is a node's own if it is bound to it and has the uid that the node names: an agent that
+//! What it says is cut to what people read ([`super::bounds`]), and how much it may say at all is the
+//! session's business. A pod is a node's own if it is bound to it and has the uid that the node names: an agent that
 //! fell behind speaks of a pod that is no more, and a taken-over one must not speak of others'.
 
 use std::net::Ipv4Addr;
+use std::sync::{Mutex, PoisonError};
 
 use bramble_api::Status;
 use bramble_shared::ids::NodeId;
-use bramble_shared::link::{self, BootReport, NodeConditions, PodStatus, ToMaster};
+use bramble_shared::link::{self, BootReport, Ipv4Range, NodeConditions, PodStatus, ToMaster};
 use bramble_store::Class;
 use serde_json::Value;
 
+use super::budget::{Budgets, Cost};
 use super::field::Field;
-use super::{node_status, pod_status};
+use super::{bounds, node_address, node_status, pod_status};
 use crate::clock;
 use crate::control::events::{EventRecorder, Involved, Occurrence};
 use crate::heartbeat::Heartbeats;
@@ -32,6 +35,8 @@ pub(super) struct Reports<'a> {
     pub(super) node: &'a str,
     /// Its address.
     pub(super) address: Ipv4Addr,
+    /// Addresses of its pods.
+    pub(super) pod_range: Ipv4Range,
     /// Who says whether it may be believed.
     pub(super) heartbeats: &'a Heartbeats,
     /// Its number.
@@ -39,24 +44,40 @@ pub(super) struct Reports<'a> {
 }
 
 impl Reports<'_> {
-    /// Stores one message. What the node may not say is logged and dropped.
-    pub(super) async fn store(&self, message: &ToMaster) {
+    /// Stores one message and says what that has cost. What the node may not say is logged and
+    /// dropped.
+    pub(super) async fn store(&self, message: &ToMaster, budgets: &Mutex<Budgets>) -> Cost {
         // Two boards speak with this certificate: nobody knows whose words these are.
         if self.heartbeats.quarantined(self.id) {
-            return;
+            return Cost::default();
         }
+        let mut cost = Cost::default();
         match message {
-            ToMaster::Pod(status) => self.store_pod(status).await,
+            ToMaster::Pod(status) => cost.bytes = self.store_pod(status).await,
             ToMaster::PodRemoved { namespace, name, uid } => {
                 self.remove_pod(namespace, name, uid).await;
             }
             ToMaster::Node(conditions) => {
-                self.store_conditions(conditions).await;
+                cost.bytes = self.store_conditions(&bounds::conditions(conditions)).await;
             }
-            ToMaster::Event(event) => self.store_event(event).await,
+            ToMaster::Event(event) => {
+                let taken = {
+                    let mut budgets = budgets.lock().unwrap_or_else(PoisonError::into_inner);
+                    budgets.take_event(self.node, clock::monotonic())
+                };
+                if taken {
+                    self.store_event(event).await;
+                } else {
+                    tracing::debug!(node = %self.node, "event dropped: the node says too many");
+                }
+            }
             ToMaster::Pong(_) => {}
-            ToMaster::Boot(boot) => self.store_boot(boot).await,
+            ToMaster::Boot(boot) => {
+                cost.durable = 1;
+                self.store_boot(&bounds::boot(boot)).await;
+            }
         }
+        cost
     }
 
     /// Reports that a pod cannot run on any node of this version.
@@ -85,17 +106,25 @@ impl Reports<'_> {
         self.events.record(occurrence).await;
     }
 
-    async fn store_pod(&self, report: &PodStatus) {
+    /// Returns how many bytes were stored.
+    async fn store_pod(&self, report: &PodStatus) -> u64 {
         let (node, host_ip) = (self.node.to_owned(), self.address.to_string());
-        let owned = report.clone();
-        let change = move |object: &mut Value| {
-            check_own(object, &node, &owned.uid)?;
+        let (range, address) = (self.pod_range, self.address);
+        let written = Written::default();
+        let change = |object: &mut Value| {
+            check_own(object, &node, &report.uid)?;
+            let mut owned = bounds::report(report, object);
+            let host = Field(object).get("spec").get("hostNetwork").flag().unwrap_or(false);
+            // A pod without an address is in no Service; one with another's would be.
+            let may = |ip: &Ipv4Addr| node_address::may_be_of_pod(*ip, host, range, address);
+            owned.pod_ip = owned.pod_ip.filter(may);
             let revives = pod_status::has_ended(object)
                 && pod_status::phase(owned.phase)
                     != Field(object).get("status").get("phase").text();
             if revives {
                 return Err(not_own());
             }
+            written.before(object);
             pod_status::apply(object, &owned, &host_ip, clock::time_of_day_ms());
             Ok(())
         };
@@ -104,7 +133,14 @@ impl Reports<'_> {
         let (namespace, name) = (&report.namespace, &report.name);
         let stored =
             self.objects.modify(pods, namespace, name, Part::Status, &options, &change).await;
+        let foreign = report.pod_ip.is_some()
+            && stored.as_ref().is_ok_and(|pod| !Field(pod).get("status").get("podIP").is_set());
+        if foreign {
+            tracing::warn!(%node, pod = %name, ip = ?report.pod_ip, "address of a pod not believed");
+        }
+        let bytes = stored.as_ref().map_or(0, |object| written.bytes(object));
         self.log(stored.map(|_| ()), "pod status", name);
+        bytes
     }
 
     async fn remove_pod(&self, namespace: &str, name: &str, uid: &str) {
@@ -135,10 +171,11 @@ impl Reports<'_> {
     }
 
     /// Stores a node's view of its health, and tells when it became ready or stopped to be.
-    async fn store_conditions(&self, conditions: &NodeConditions) {
-        let owned = conditions.clone();
-        let change = move |object: &mut Value| {
-            node_status::apply_conditions(object, &owned, clock::time_of_day_ms());
+    async fn store_conditions(&self, conditions: &NodeConditions) -> u64 {
+        let written = Written::default();
+        let change = |object: &mut Value| {
+            written.before(object);
+            node_status::apply_conditions(object, conditions, clock::time_of_day_ms());
             Ok(())
         };
         let (nodes, node) = (Objects::resource("", "nodes"), self.node);
@@ -147,6 +184,7 @@ impl Reports<'_> {
             Err(_) => false,
         };
         let stored = self.objects.modify(nodes, "", node, Part::Status, &reported(), &change).await;
+        let bytes = stored.as_ref().map_or(0, |object| written.bytes(object));
         match stored {
             Ok(stored) if node_status::ready(&stored) != was_ready => {
                 self.tell_readiness(&stored, !was_ready).await;
@@ -154,6 +192,7 @@ impl Reports<'_> {
             Ok(_) => {}
             Err(status) => tracing::warn!(%node, %status, "node conditions not stored"),
         }
+        bytes
     }
 
     async fn tell_readiness(&self, object: &Value, ready: bool) {
@@ -187,19 +226,21 @@ impl Reports<'_> {
             self.log(own, "event", &event.pod);
             return;
         }
+        let [reason, message, field_path] =
+            bounds::event_words(&event.reason, &event.message, &event.field_path);
         let involved = Involved {
             api_version: "v1".to_owned(),
             kind: "Pod".to_owned(),
             namespace: event.namespace.clone(),
             name: event.pod.clone(),
             uid: event.uid.clone(),
-            field_path: event.field_path.clone(),
+            field_path,
         };
         let occurrence = Occurrence {
             involved,
             warning: event.warning,
-            reason: event.reason.clone(),
-            message: event.message.clone(),
+            reason,
+            message,
             component: COMPONENT.to_owned(),
             host: self.node.to_owned(),
         };
@@ -216,6 +257,32 @@ impl Reports<'_> {
             tracing::warn!(%node, what, name, %status, "report not stored");
         }
     }
+}
+
+/// How much a change of an object has written: nothing if it changed nothing.
+#[derive(Debug, Default)]
+struct Written {
+    version_before: Mutex<String>,
+}
+
+impl Written {
+    /// Notes an object before its change.
+    fn before(&self, object: &Value) {
+        *self.version_before.lock().unwrap_or_else(PoisonError::into_inner) = version(object);
+    }
+
+    /// Bytes that were stored, given the object after its change.
+    fn bytes(&self, object: &Value) -> u64 {
+        let before = self.version_before.lock().unwrap_or_else(PoisonError::into_inner);
+        if *before == version(object) {
+            return 0;
+        }
+        u64::try_from(object.to_string().len()).unwrap_or(u64::MAX)
+    }
+}
+
+fn version(object: &Value) -> String {
+    Field(object).get("metadata").get("resourceVersion").string()
 }
 
 fn reported() -> WriteOptions {
@@ -239,6 +306,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_changes_nothing_costs_nothing() {
+        let object = |version: &str| json!({"metadata": {"resourceVersion": version}});
+        let written = Written::default();
+        written.before(&object("7"));
+        assert_eq!(written.bytes(&object("7")), 0);
+        assert_eq!(written.bytes(&object("8")), 36);
+    }
 
     #[test]
     fn a_node_speaks_only_of_its_own_pods() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bramble_api::Status;
 use bramble_master_core::membership::Hearing;
 use bramble_shared::heartbeat_receiver::ReceiverSession;
-use bramble_shared::limits::HEARTBEAT_INTERVAL_MS;
+use bramble_shared::limits::{HEARTBEAT_INTERVAL_MS, HELLO_LEN_MAX, REPORT_LEN_MAX};
 use bramble_shared::link::{
     Accepted, HEARTBEAT_EXPORTER_LABEL, Hello, LINK_VERSION, ToAgent, ToMaster, Welcome,
 };
@@ -24,12 +24,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use yamux::{ConnectionError, Stream};
 
+use super::budget::Cost;
 use super::diff::Sent;
 use super::framed::{self, FrameReader, ReadFrameError, WriteFrameError};
-use super::registration::{RegisterError, Registered};
+use super::registration::{Board, RegisterError, Registered};
 use super::reports::Reports;
 use super::time_told::TimeTold;
-use super::{NodeLink, mux};
+use super::{NodeLink, bounds, mux};
 use crate::clock;
 use crate::heartbeat::Reservation;
 use crate::pki::{SignError, certificate_key_sha256};
@@ -67,6 +68,9 @@ pub(super) enum SessionError {
     /// TLS would not yield heartbeat keys.
     #[error("could not derive heartbeat keys")]
     Keys(#[source] rustls::Error),
+    /// It was silent, and another one of that node or from there came.
+    #[error("the agent did not say hello before another link of its kind came")]
+    CrowdedOut,
     /// There is no place for another heartbeat session.
     #[error("too many heartbeat sessions")]
     TooMany,
@@ -113,13 +117,13 @@ impl SessionError {
             self,
             Self::Revoked { .. }
                 | Self::Quarantined { .. }
-                | Self::Register(RegisterError::OtherBoard { .. })
+                | Self::Register(RegisterError::OtherBoard { .. } | RegisterError::Address { .. })
         )
     }
 
     /// Whether the same refusal comes again and again, and was told already.
     pub(super) fn repeated(&self) -> bool {
-        self.suspicious() || matches!(self, Self::StillHeard { .. })
+        self.suspicious() || matches!(self, Self::StillHeard { .. } | Self::CrowdedOut)
     }
 
     /// Whether the other side went away without a word, as it does when its power fails.
@@ -154,18 +158,30 @@ pub(super) async fn serve(
     peer: SocketAddr,
     node: &str,
 ) -> Result<&'static str, SessionError> {
+    // Before anything is kept for it.
+    let mut pending = link.pending.enter(node, peer.ip());
     let reservation = link.heartbeats.reserve().ok_or(SessionError::TooMany)?;
     let keys = export_keys(&stream, &reservation)?;
     let public_key = public_key(&stream)?;
     // Small frames must not wait for larger ones to be acknowledged.
     let _ = stream.get_ref().0.set_nodelay(true);
     let (opener, mut streams, mux) = mux::accept(stream.compat());
+    let mut crowded_out = std::mem::replace(&mut pending.stopped, closed());
     let talk = async {
-        let control = timeout(HELLO, streams.recv()).await.ok().flatten();
-        let (reader, mut writer) = control.ok_or(SessionError::NoHello)?.split();
-        let mut reader = FrameReader::new(reader);
-        let hello = timeout(HELLO, reader.read::<Hello>()).await;
-        let hello = hello.map_err(|_| SessionError::NoHello)??.ok_or(SessionError::NoHello)?;
+        let hello = timeout(HELLO, async {
+            let control = streams.recv().await.ok_or(SessionError::NoHello)?;
+            let (reader, writer) = control.split();
+            let mut reader = FrameReader::with_len_max(reader, HELLO_LEN_MAX);
+            let hello = reader.read::<Hello>().await?.ok_or(SessionError::NoHello)?;
+            Ok::<_, SessionError>((bounds::hello(&hello), reader, writer))
+        });
+        let hello = tokio::select! {
+            hello = hello => hello,
+            _ = &mut crowded_out => return Err(SessionError::CrowdedOut),
+        };
+        let (hello, mut reader, mut writer) = hello.map_err(|_| SessionError::NoHello)??;
+        drop(pending);
+        reader.set_len_max(REPORT_LEN_MAX);
         let admitted = admit(link, &hello, peer, node, &public_key).await;
         let registered = match admitted {
             Ok(registered) => registered,
@@ -231,9 +247,14 @@ async fn admit(
     if !(min..=max).contains(&LINK_VERSION) {
         return Err(SessionError::Version { min, max });
     }
+    // Hellos are written down, so a board that redials all the time has to wait.
+    let cost = Cost { durable: 1, ..Cost::default() };
+    tokio::time::sleep(link.spend(node, cost)).await;
     check_boot(link, hello, node).await?;
     let any_board = access.new_board || access.permitted;
-    let registered = link.registration.register(node, hello, peer.ip(), any_board).await?;
+    let contacts = link.heartbeats.contacts();
+    let board = Board { hello, peer: peer.ip(), any_board, contacts: &contacts };
+    let registered = link.registration.register(node, &board).await?;
     if access.new_board || registered.other_board {
         link.tokens.settle(node).await?;
     }
@@ -303,6 +324,7 @@ impl Session<'_> {
             events: &link.events,
             node,
             address: registered.address,
+            pod_range: registered.pod_range,
             heartbeats: &link.heartbeats,
             id: registered.id,
         };
@@ -404,7 +426,9 @@ impl Session<'_> {
             let Some(message) = message.map_err(|_| SessionError::Silent)?? else {
                 return Ok("the agent closed it");
             };
-            reports.store(&message).await;
+            let cost = reports.store(&message, &self.link.budgets).await;
+            // Read no faster than it may speak: TCP does the rest.
+            tokio::time::sleep(self.link.spend(self.node, cost)).await;
         }
     }
 }
