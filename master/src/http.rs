@@ -22,29 +22,35 @@ mod response;
 mod review;
 mod scale;
 mod shared_events;
+mod spawner;
 mod subresource;
 mod tls;
 mod token_api;
+mod turns;
 mod upgrade;
 mod vitals;
 mod watch;
 mod write;
 
+use std::io;
 use std::sync::Arc;
 
 use bramble_api::{Resource, Status, registry};
+use bramble_master_core::turns::Identity;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::node_port::NodePort;
 use crate::objects::Objects;
+use crate::pool::{Pool, contained};
 use crate::token::Tokens;
 use access::User;
 use metrics::Metrics;
 use path::{ResourcePath, Route};
 use query::Query;
 use response::Body;
+use turns::{Cost, Turns};
 
 pub(crate) use listener::serve;
 pub(crate) use tls::{TlsError, server_config};
@@ -73,18 +79,27 @@ pub(crate) struct Api {
     metrics: Metrics,
     /// Changes that watchers are just being told.
     events: shared_events::SharedEvents,
+    /// The threads that work for clients.
+    pub(crate) pool: Arc<Pool>,
+    turns: Turns,
 }
 
 impl Api {
-    /// Puts the parts together.
+    /// Puts the parts together, and starts the threads that work for clients.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no more threads.
     pub(crate) fn new(
         objects: Objects,
         tokens: Arc<Tokens>,
         nodes: Arc<dyn NodePort>,
         advertised: String,
         stopping: tokio::sync::watch::Receiver<bool>,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let pool = Arc::new(Pool::start(tokio::runtime::Handle::current())?);
+        let turns = Turns::default();
+        Ok(Self {
             objects,
             tokens,
             nodes,
@@ -92,13 +107,17 @@ impl Api {
             stopping,
             metrics: Metrics::default(),
             events: shared_events::SharedEvents::default(),
-        }
+            pool,
+            turns,
+        })
     }
 }
 
 /// One request about objects, with its body still to be read.
 struct Call<'a> {
     api: &'a Arc<Api>,
+    /// In whose name work is done.
+    identity: &'a Identity,
     resource: &'static Resource,
     /// Empty: cluster scope, or all namespaces.
     namespace: &'a str,
@@ -108,13 +127,24 @@ struct Call<'a> {
     headers: &'a HeaderMap,
 }
 
-/// Answers one request; never fails, errors are answers.
-async fn handle(api: Arc<Api>, user: User, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request; never fails, errors and panics are answers.
+async fn handle(
+    api: Arc<Api>,
+    user: User,
+    identity: Identity,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let compress = compress::wanted(&request);
     let method = request.method().clone();
-    let answer = match dispatch(&api, &user, request).await {
-        Ok(response) => response,
-        Err(status) => response::status(&status),
+    let path = request.uri().path().to_owned();
+    let answer = match contained(dispatch(&api, &user, &identity, request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(status)) => response::status(&status),
+        Err(_) => {
+            tracing::error!(%method, path, user = %identity, "a request panicked");
+            let message = "the server met an error of its own and has written it to its log";
+            response::status(&Status::internal(message))
+        }
     };
     let answer = if compress { compress::compress(answer) } else { answer };
     api.metrics.count(&method, answer.status());
@@ -124,6 +154,7 @@ async fn handle(api: Arc<Api>, user: User, request: Request<Incoming>) -> Respon
 async fn dispatch(
     api: &Arc<Api>,
     user: &User,
+    identity: &Identity,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
     let route = Route::parse(request.uri().path())
@@ -131,7 +162,11 @@ async fn dispatch(
     access::check(user, request.method(), &route)?;
     let query = Query::parse(request.uri().query().unwrap_or(""))?;
     let reading = request.method() == Method::GET;
-    match route {
+    let turn = match Cost::of(&route, &query, &request) {
+        Some(cost) => Some(api.turns.take(identity, cost).await?),
+        None => None,
+    };
+    let answer = match route {
         Route::Health => {
             // The process ends with its store; nobody is to be sent here meanwhile.
             api.objects.store().running().map_err(crate::objects::store_status)?;
@@ -149,13 +184,18 @@ async fn dispatch(
             discovery::handle(api, &document, request.headers())
         }
         Route::Discovery(_) => Err(Status::not_found_path()),
-        Route::Resource(path) => resource(api, user, &path, &query, request).await,
-    }
+        Route::Resource(path) => resource(api, user, identity, &path, &query, request).await,
+    }?;
+    Ok(match turn {
+        Some(turn) => turn.hold(answer),
+        None => answer,
+    })
 }
 
 async fn resource(
     api: &Arc<Api>,
     user: &User,
+    identity: &Identity,
     path: &ResourcePath,
     query: &Query,
     request: Request<Incoming>,
@@ -174,6 +214,7 @@ async fn resource(
     let (parts, body) = request.into_parts();
     let call = Call {
         api,
+        identity,
         resource,
         namespace: &path.namespace,
         name: &path.name,

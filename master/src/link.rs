@@ -31,12 +31,13 @@ mod upgrade;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bramble_api::Status;
 use bramble_master_core::vitals::Vitals;
+use bramble_process::panics;
 use bramble_shared::link::{Ipv4Range, LogsRequest, UpgradeReply, UpgradeRequest};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -154,12 +155,13 @@ impl NodeLink {
 
     /// Takes what a message of a node has cost; says how long to read nothing more of it.
     fn spend(&self, node: &str, cost: Cost) -> Duration {
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budgets =
+            self.budgets.lock().unwrap_or_else(|_| panics::torn("the budgets of nodes"));
         budgets.spend(node, cost, clock::monotonic())
     }
 
     fn lock_refusals(&self) -> MutexGuard<'_, Refusals> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+        self.refusals.lock().unwrap_or_else(|_| panics::torn("the refusals"))
     }
 }
 

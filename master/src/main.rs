@@ -17,6 +17,7 @@ mod node_port;
 mod objects;
 mod open_files;
 mod pki;
+mod pool;
 mod random;
 mod server;
 mod telemetry;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bramble_api::Status;
-use bramble_process::panics;
+use bramble_process::{LOOK_INTERVAL, Memory, panics};
 use bramble_store::StoreError;
 use nix::ifaddrs::getifaddrs;
 use tokio::net::TcpListener;
@@ -26,7 +26,8 @@ use crate::pki::{Identity, IdentityError, Origin};
 use crate::telemetry;
 use crate::token::Tokens;
 
-/// Threads that serve requests: a Pi has four cores, and most of them belong to the workload.
+/// Threads for control loop, node links and connections; requests have their own, see `pool.rs`. A
+/// Pi has four cores, and most of them belong to the workload.
 const WORKERS: usize = 2;
 /// Stack of each thread, in bytes: the deepest recursion is a body nested 128 deep.
 const STACK_BYTES: usize = 512 * 1024;
@@ -76,6 +77,7 @@ pub(crate) enum ServerError {
 /// When it cannot be started, or its store's disk fails.
 pub(crate) fn run(config: &Config) -> Result<(), ServerError> {
     panics::end_process();
+    bramble_process::heap::bound();
     open_files::raise_limit();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -115,7 +117,10 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     let advertised = format!("{}:{}", config.advertise_address, address.port());
     let control = control::start(&config, &objects, &identity, &tokens).await?;
     let nodes = Arc::clone(&control.nodes);
-    let api = Arc::new(Api::new(objects, tokens, nodes, advertised.clone(), stopping));
+    let api = Api::new(objects, tokens, nodes, advertised.clone(), stopping);
+    let api = Arc::new(api.map_err(ServerError::Runtime)?);
+    let pool = Arc::clone(&api.pool);
+    let memory = tokio::spawn(keep_memory());
     announce(&config, &identity, &advertised)?;
 
     let serving = tokio::spawn(http::serve(listener, tls, api));
@@ -128,8 +133,19 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     // Receivers that are gone already have nothing to stop.
     let _ = stop.send(true);
     let _ = serving.await;
+    pool.stop();
+    memory.abort();
     control.stop();
     Ok(())
+}
+
+/// Gives memory back after bursts, for ever.
+async fn keep_memory() {
+    let mut memory = Memory::default();
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        memory.look();
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {

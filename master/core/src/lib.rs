@@ -13,5 +13,6 @@ pub mod controllers;
 pub mod membership;
 pub mod scheduler;
 pub mod snapshot;
+pub mod turns;
 pub mod view;
 pub mod vitals;

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use bramble_api::Status;
+use bramble_process::panics;
 use bramble_store::Class;
 use serde_json::{Value, json};
 
@@ -151,7 +152,7 @@ impl EventRecorder {
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recent.lock().unwrap_or_else(|_| panics::torn("the recent events"))
     }
 }
 

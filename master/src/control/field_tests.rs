@@ -3,6 +3,7 @@
 //! The board is written out here step by step, so that it can also do what an agent must not.
 
 mod access;
+mod burst;
 mod crowd;
 mod taken_over;
 
@@ -104,7 +105,7 @@ impl Master {
         let (stop, stopping) = watch::channel(false);
         let nodes = Arc::clone(&control.nodes);
         let api = Api::new(objects.clone(), Arc::clone(&tokens), nodes, String::new(), stopping);
-        tokio::spawn(http::serve(listener, tls, Arc::new(api)));
+        tokio::spawn(http::serve(listener, tls, Arc::new(api.unwrap())));
         Self { _folder: folder, address, objects, identity, tokens, control, _stop: stop }
     }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 /// Longest body, in bytes, as upstream.
-const BODY_LEN_MAX: usize = 3 * 1024 * 1024;
+pub(super) const BODY_LEN_MAX: usize = 3 * 1024 * 1024;
 /// Time that a client has to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Deepest nesting of a body.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bramble_master_core::connections::{Peer, Source};
+use bramble_master_core::turns::Identity;
 use bramble_shared::link::{JOIN_ALPN, LINK_ALPN};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -20,9 +21,11 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::access::User;
-use super::compress::FromHere;
+use super::compress::{Expected, FromHere};
 use super::places::{Place, Places};
+use super::spawner::Spawner;
 use super::{Api, handle, response};
+use crate::pool::contained;
 
 /// Time that a client has for the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +36,10 @@ const STALLED_MS: u32 = 30_000;
 const ANONYMOUS_STREAMS_MAX: u32 = 8;
 /// Requests at a time on one connection of a known client, as upstream.
 const STREAMS_MAX: u32 = 250;
+/// An answer up to this length is with the kernel at once, whatever its reader does.
+const ANSWER_BYTES_AT_ONCE: u64 = 64 * 1024;
+/// Time in which a longer one must have been taken, as long as upstream gives a whole request.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// Time that requests have to end when the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two looks for connections whose time is over.
@@ -67,19 +74,17 @@ pub(crate) async fn serve(listener: TcpListener, tls: Arc<ServerConfig>, api: Ar
                 continue;
             }
         };
-        let Some(place) = places.accept(Source::from(peer.ip())) else { continue };
+        let source = Source::from(peer.ip());
+        let Some(place) = places.accept(source) else { continue };
         let (acceptor, api, graceful) = (acceptor.clone(), Arc::clone(&api), graceful.watcher());
-        tokio::spawn(async move {
+        let identity = Identity::Source(source);
+        let pool = Arc::clone(&api.pool);
+        pool.spawn(identity, async move {
             prepare(&stream);
-            let place = Arc::new(place);
-            let served = async {
-                match acceptor.accept(stream).await {
-                    Ok(stream) => route(stream, peer, api, &place, graceful).await,
-                    Err(error) => debug!(%peer, %error, "TLS handshake failed"),
-                }
-            };
-            if place.unless_evicted(served).await.is_none() {
-                debug!(%peer, "connection closed: idle for too long, or in the way of others");
+            match place.unless_evicted(acceptor.accept(stream)).await {
+                Some(Ok(stream)) => route(stream, peer, api, place, graceful).await,
+                Some(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
+                None => debug!(%peer, "TLS handshake took too long, or was in the way of others"),
             }
         });
     }
@@ -107,11 +112,13 @@ fn prepare(stream: &TcpStream) {
     }
 }
 
+/// Gives a connection to whom it is for. Clients are served by the pool, in their own name; node
+/// links by the threads that also run the control loop, since they must not wait for clients.
 async fn route(
     stream: TlsStream<TcpStream>,
     peer: SocketAddr,
     api: Arc<Api>,
-    place: &Arc<Place>,
+    place: Place,
     graceful: hyper_util::server::graceful::Watcher,
 ) {
     let (_, session) = stream.get_ref();
@@ -121,33 +128,43 @@ async fn route(
         .map(User::from_certificate)
         .unwrap_or_default();
     let revoked = revoked(&stream, &api, &user).await;
-    match session.alpn_protocol() {
-        Some(JOIN_ALPN) => {
-            if place.identify(Peer::Anonymous) {
-                let _busy = place.begin_request();
-                api.nodes.join(stream, peer).await;
-            }
-        }
+    let unknown = Identity::Source(Source::from(peer.ip()));
+    let pool = Arc::clone(&api.pool);
+    match stream.get_ref().1.alpn_protocol() {
+        Some(JOIN_ALPN) if place.identify(Peer::Anonymous) => pool.spawn(unknown, async move {
+            let _busy = place.begin_request();
+            place.unless_evicted(api.nodes.join(stream, peer)).await;
+        }),
         Some(LINK_ALPN) => match user.node() {
             Some(node) => {
                 // One that was revoked is told so, but gets no agent's place.
-                let peer_kind = if revoked { Peer::Anonymous } else { Peer::Agent(node.into()) };
-                if place.identify(peer_kind) {
+                let who = if revoked { Peer::Anonymous } else { Peer::Agent(node.into()) };
+                if place.identify(who) {
                     let node = node.to_owned();
-                    api.nodes.link(stream, peer, node).await;
+                    tokio::spawn(contained(async move {
+                        place.unless_evicted(api.nodes.link(stream, peer, node)).await;
+                    }));
                 }
             }
             None => warn!(%peer, user = user.name, "node link without a node's certificate"),
         },
+        Some(JOIN_ALPN) => {}
         Some(_) | None => {
             // A certificate that was revoked is none.
             let user = if revoked { User::default() } else { user };
-            let client = match user.name.as_str() {
-                "" => Peer::Anonymous,
-                name => Peer::Client(name.into()),
+            let (who, identity) = match user.name.as_str() {
+                "" => (Peer::Anonymous, unknown),
+                name => (Peer::Client(name.into()), Identity::User(name.into())),
             };
-            if place.identify(client) {
-                http(stream, api, user, place, graceful).await;
+            if place.identify(who) {
+                let of = identity.clone();
+                pool.spawn(identity, async move {
+                    let place = Arc::new(place);
+                    let serving = http(stream, api, user, of, &place, graceful);
+                    if place.unless_evicted(serving).await.is_none() {
+                        debug!(%peer, "connection closed: too long idle or stuck, or in the way");
+                    }
+                });
             }
         }
     }
@@ -166,11 +183,13 @@ async fn http(
     stream: TlsStream<TcpStream>,
     api: Arc<Api>,
     user: User,
+    identity: Identity,
     place: &Arc<Place>,
     graceful: hyper_util::server::graceful::Watcher,
 ) {
     let streams_max = if user.name.is_empty() { ANONYMOUS_STREAMS_MAX } else { STREAMS_MAX };
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let spawner = Spawner { pool: Arc::clone(&api.pool), identity: identity.clone() };
+    let mut builder = auto::Builder::new(spawner);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder
         .http2()
@@ -189,9 +208,15 @@ async fn http(
         if from_here {
             request.extensions_mut().insert(FromHere);
         }
-        let (api, user, busy) = (Arc::clone(&api), user.clone(), place.begin_request());
+        let (api, user, identity) = (Arc::clone(&api), user.clone(), identity.clone());
+        let mut busy = place.begin_request();
         async move {
-            let answer = handle(api, user, request).await;
+            let answer = handle(api, user, identity, request).await;
+            // One that is made while it is sent says about how long it will be.
+            let expected = answer.extensions().get::<Expected>().map_or(0, |expected| expected.0);
+            if answer.body().size_hint().lower().max(expected) > ANSWER_BYTES_AT_ONCE {
+                busy.end_connection_after(ANSWER_TIME_MAX);
+            }
             Ok::<_, std::convert::Infallible>(response::holding(answer, busy))
         }
     });

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use bramble_process::panics;
 use bramble_store::Revision;
 use http::{Method, StatusCode};
 
@@ -36,7 +37,7 @@ impl Metrics {
             "DELETE" => "DELETE",
             _ => "other",
         };
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self.requests.lock().unwrap_or_else(|_| panics::torn("the counters"));
         *requests.entry((method, code.as_u16())).or_insert(0) += 1;
     }
 
@@ -49,7 +50,7 @@ impl Metrics {
     pub(super) fn render(&self, revision: Revision) -> String {
         let mut text = String::new();
         text.push_str("# TYPE apiserver_request_total counter\n");
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = self.requests.lock().unwrap_or_else(|_| panics::torn("the counters"));
         for ((method, code), count) in requests.iter() {
             let _ = writeln!(
                 text,

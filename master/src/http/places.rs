@@ -1,11 +1,14 @@
 //! The port's connections as they are: carries out what [`Connections`] decides about them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bramble_master_core::connections::{Admission, ConnectionId, Connections, Peer, Source};
+use bramble_process::panics;
 use embassy_time::Instant;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tracing::warn;
 
 /// All places of the port; cheap to clone.
@@ -34,6 +37,8 @@ pub(super) struct Place {
 pub(super) struct Busy {
     id: ConnectionId,
     places: Places,
+    /// Ends the connection if the request has not ended by then.
+    bound: Option<AbortHandle>,
 }
 
 impl Places {
@@ -78,7 +83,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(|_| panics::torn("the table of connections"))
     }
 }
 
@@ -113,7 +118,7 @@ impl Place {
     /// Notes that a request is being answered until the guard is dropped.
     pub(super) fn begin_request(&self) -> Busy {
         self.places.lock().connections.begin_request(self.id, Instant::now());
-        Busy { id: self.id, places: self.places.clone() }
+        Busy { id: self.id, places: self.places.clone(), bound: None }
     }
 
     /// Does the work of a connection; breaks off when the connection has to go.
@@ -133,8 +138,24 @@ impl Drop for Place {
     }
 }
 
+impl Busy {
+    /// Ends the whole connection if this request has not ended by then: what is kept for a reader
+    /// who does not read is kept for so long.
+    pub(super) fn end_connection_after(&mut self, time: Duration) {
+        let (id, places) = (self.id, self.places.clone());
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            places.lock().end(id);
+        });
+        self.bound = Some(timer.abort_handle());
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
+        if let Some(bound) = self.bound.take() {
+            bound.abort();
+        }
         self.places.lock().connections.end_request(self.id, Instant::now());
     }
 }
@@ -147,6 +168,21 @@ mod tests {
     use bramble_master_core::connections::UNKNOWN_OF_SOURCE_MAX;
 
     use super::*;
+
+    #[tokio::test]
+    async fn connection_with_an_answer_that_nobody_takes_is_ended() {
+        let places = Places::default();
+        let place = places.accept(Source::from(IpAddr::V4(Ipv4Addr::LOCALHOST))).unwrap();
+        let mut in_time = place.begin_request();
+        in_time.end_connection_after(Duration::ZERO);
+        drop(in_time);
+        tokio::task::yield_now().await;
+        let going_on = place.unless_evicted(pending::<()>());
+        assert!(futures_util::poll!(Box::pin(going_on)).is_pending());
+        let mut late = place.begin_request();
+        late.end_connection_after(Duration::from_millis(1));
+        assert_eq!(place.unless_evicted(pending::<()>()).await, None);
+    }
 
     #[tokio::test]
     async fn evicted_connection_breaks_off_and_its_place_is_free() {

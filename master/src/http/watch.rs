@@ -82,7 +82,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         asked
     };
     let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
-    tokio::spawn(async move {
+    call.api.pool.spawn(call.identity.clone(), async move {
         stream.api.metrics.watches(1);
         let api = Arc::clone(&stream.api);
         stream.run(&prefix, start, (first, end_of_initial), sender).await;

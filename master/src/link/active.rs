@@ -1,9 +1,10 @@
 //! Which nodes are linked now. A newer session of a node replaces the older one.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use bramble_process::panics;
 use tokio::sync::oneshot;
 
 use super::mux::Opener;
@@ -82,7 +83,7 @@ impl ActiveLinks {
     }
 
     fn lock(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        self.links.lock().unwrap_or_else(|_| panics::torn("the table of links"))
     }
 }
 

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use bramble_process::panics;
 use bramble_shared::ids::NodeId;
 use bramble_shared::link::{Data, DataKey, DataKind, Ipv4Range, Peer, Pod, Service};
 use bramble_store::KeyValue;
@@ -69,7 +70,7 @@ impl Desired {
 
     /// What can be read now. Not to be held while waiting.
     pub(super) fn lock(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock().unwrap_or_else(|_| panics::torn("the desired state"))
     }
 }
 

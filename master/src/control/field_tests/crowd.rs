@@ -33,13 +33,13 @@ impl Crowd {
 }
 
 impl Master {
-    fn administrator(&self) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn administrator(&self) -> (Vec<u8>, Vec<u8>) {
         let (certificates, key) = self.identity.admin_certificate().unwrap();
         (certificates[0].to_vec(), key.secret_der().to_vec())
     }
 
     /// Asks the API server and returns the whole answer.
-    async fn ask(&self, certificate: Option<(Vec<u8>, Vec<u8>)>, path: &str) -> String {
+    pub(super) async fn ask(&self, certificate: Option<(Vec<u8>, Vec<u8>)>, path: &str) -> String {
         let mut stream = self.connect(b"http/1.1", certificate).await;
         let head = format!("GET {path} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
