@@ -8,13 +8,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use crate::sys::signals;
 
 /// The cgroup file systems of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroups {
     hierarchies: Vec<Hierarchy>,
+    /// The kernel has cgroup namespaces.
+    namespaces: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,8 @@ impl Cgroups {
     /// # Errors
     /// When the mount table cannot be read, or it has no cgroup file system.
     pub fn detect() -> io::Result<Self> {
-        let found = Self::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+        let mut found = Self::parse(&fs::read_to_string("/proc/self/mountinfo")?);
+        found.namespaces = Path::new("/proc/self/ns/cgroup").exists();
         if found.hierarchies.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
@@ -40,12 +42,16 @@ impl Cgroups {
         Ok(found)
     }
 
-    fn parse(mountinfo: &str) -> Self {
+    pub(crate) fn parse(mountinfo: &str) -> Self {
         let hierarchies = mountinfo
             .lines()
             .filter_map(|line| {
                 let (place, kind) = line.split_once(" - ")?;
                 let mount = PathBuf::from(place.split(' ').nth(4)?);
+                if !mount.starts_with(ROOT) {
+                    // A container may have mounted one anywhere.
+                    return None;
+                }
                 let mut kind = kind.split(' ');
                 let unified = match kind.next()? {
                     "cgroup" => false,
@@ -57,13 +63,56 @@ impl Cgroups {
                 Some(Hierarchy { mount, unified, controllers })
             })
             .collect();
-        Self { hierarchies }
+        Self { hierarchies, namespaces: false }
     }
 
-    /// Whether everything is in the one v2 hierarchy.
+    /// Whether everything is in the one v2 hierarchy: the same test as libcontainer's.
     #[must_use]
     pub fn unified(&self) -> bool {
-        self.hierarchies.iter().all(|hierarchy| hierarchy.unified)
+        self.hierarchies
+            .iter()
+            .any(|hierarchy| hierarchy.unified && hierarchy.mount == Path::new(ROOT))
+    }
+
+    /// Whether the kernel has cgroup namespaces.
+    pub(crate) fn namespaces(&self) -> bool {
+        self.namespaces
+    }
+
+    /// Where a container's cgroup is on v2, whether it is there already or not.
+    pub(crate) fn unified_directory(path: &str) -> PathBuf {
+        Path::new(ROOT).join(path.trim_start_matches('/'))
+    }
+
+    /// The cgroups on v1 that libcontainer makes and joins for a container, by their names.
+    ///
+    /// Named hierarchies and v2's without controllers on a hybrid host are left out: a container
+    /// is in the runtime's cgroup there.
+    pub(crate) fn joined_directories(&self, path: &str) -> Vec<(String, PathBuf)> {
+        let mut found = Vec::new();
+        for hierarchy in self.hierarchies.iter().filter(|hierarchy| !hierarchy.unified) {
+            let Some(name) = hierarchy.mount.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            let parts: Vec<&str> =
+                name.split(',').filter(|part| CONTROLLERS_JOINED.contains(part)).collect();
+            if parts.is_empty() {
+                continue;
+            }
+            found.push((name.to_owned(), hierarchy.directory(path)));
+            // Controllers that are mounted together are found under each name, too.
+            let others = parts.into_iter().filter(|part| *part != name);
+            found.extend(others.map(|part| (part.to_owned(), hierarchy.directory(path))));
+        }
+        found
+    }
+
+    /// Where a container's cgroup of one controller is on v1.
+    pub(crate) fn directory_of(&self, controller: &str, path: &str) -> Option<PathBuf> {
+        self.hierarchies
+            .iter()
+            .find(|hierarchy| !hierarchy.unified && hierarchy.has(controller))
+            .map(|hierarchy| hierarchy.directory(path))
     }
 
     /// Makes a cgroup in every hierarchy.
@@ -100,11 +149,11 @@ impl Cgroups {
     }
 
     /// Sends a signal to all processes in a cgroup and beneath it; returns how many there were.
-    pub fn signal_all(&self, path: &str, signal: Signal) -> usize {
+    pub fn signal_all(&self, path: &str, signal: i32) -> usize {
         let pids = self.processes(path);
         for &pid in &pids {
             // It may have ended in between, which is as good.
-            let _ended = kill(Pid::from_raw(pid), signal);
+            let _ended = signals::send(pid, signal);
         }
         pids.len()
     }
@@ -116,24 +165,36 @@ impl Cgroups {
             // Only v2 since 5.14 has this file.
             let _missing = fs::write(directory.join("cgroup.kill"), "1");
         }
-        self.signal_all(path, Signal::SIGKILL)
+        let left = self.signal_all(path, SIGKILL);
+        if left > 0 {
+            // What is frozen dies at once on v2, and only when thawed on v1; with the signal
+            // pending it runs not one more instruction of its own.
+            self.thaw(path);
+        }
+        left
     }
 
-    /// Freezes or thaws a cgroup and what is beneath it.
+    /// Thaws a cgroup and everything beneath it, whoever froze which part.
+    pub fn thaw(&self, path: &str) {
+        for (hierarchy, directory) in self.directories(path) {
+            let Some((file, _, thawed)) = hierarchy.freezer() else { continue };
+            for below in tree(&directory) {
+                // Gone meanwhile, or a kernel that cannot freeze: nothing is frozen then.
+                let _not_frozen = fs::write(below.join(file), thawed);
+            }
+        }
+    }
+
+    /// Freezes or thaws a cgroup and what is beneath it. A part that was frozen by itself stays
+    /// so: see [`Cgroups::thaw`].
     ///
     /// # Errors
     /// When no hierarchy can freeze it.
     pub fn freeze(&self, path: &str, frozen: bool) -> io::Result<()> {
         let mut outcome = Err(io::Error::new(io::ErrorKind::NotFound, "no freezer"));
         for (hierarchy, directory) in self.directories(path) {
-            let (file, content) = if hierarchy.unified {
-                ("cgroup.freeze", if frozen { "1" } else { "0" })
-            } else if hierarchy.has("freezer") {
-                ("freezer.state", if frozen { "FROZEN" } else { "THAWED" })
-            } else {
-                continue;
-            };
-            let written = fs::write(directory.join(file), content);
+            let Some((file, stop, go)) = hierarchy.freezer() else { continue };
+            let written = fs::write(directory.join(file), if frozen { stop } else { go });
             if written.is_ok() || outcome.is_err() {
                 outcome = written;
             }
@@ -200,7 +261,37 @@ impl Hierarchy {
     fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|own| own == controller)
     }
+
+    /// The file that freezes, and what is written to it to freeze and to thaw.
+    fn freezer(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        if self.unified {
+            Some(("cgroup.freeze", "1", "0"))
+        } else {
+            self.has("freezer").then_some(("freezer.state", "FROZEN", "THAWED"))
+        }
+    }
 }
+
+/// Where cgroup file systems are mounted; libcontainer looks nowhere else.
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Controllers of v1 whose cgroups libcontainer makes and joins for every container.
+const CONTROLLERS_JOINED: [&str; 12] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+];
+
+const SIGKILL: i32 = 9;
 
 /// Returns a directory and all below it, parents first.
 fn tree(root: &Path) -> Vec<PathBuf> {
@@ -226,12 +317,34 @@ mod tests {
     fn hybrid_and_unified_hosts_are_told_apart() {
         let v1 = "30 24 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
         let v2 = "31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let beside = "33 24 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let other = "32 24 0:28 / /proc rw - proc proc rw\n";
         assert!(Cgroups::parse(&format!("{v2}{other}")).unified());
-        let hybrid = Cgroups::parse(&format!("{v1}{v2}{other}"));
+        let hybrid = Cgroups::parse(&format!("{v1}{beside}{other}"));
         assert!(!hybrid.unified());
         assert_eq!(hybrid.hierarchies.len(), 2);
         assert!(hybrid.hierarchies[0].has("memory"));
+        // One controller of v1 beside v2 changes nothing: devices are v2's then.
+        assert!(Cgroups::parse(&format!("{v2}{v1}")).unified());
+        let elsewhere = "34 24 0:27 / /var/lib/x rw - cgroup2 cgroup2 rw\n";
+        assert!(Cgroups::parse(elsewhere).hierarchies.is_empty());
+    }
+
+    #[test]
+    fn containers_are_shown_the_cgroups_that_they_are_in() {
+        let mounts = "30 24 0:26 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+                      31 24 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                      32 24 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                      33 24 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let cgroups = Cgroups::parse(mounts);
+        let shown = cgroups.joined_directories("/pods/x");
+        let names: Vec<&str> = shown.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["cpu,cpuacct", "cpu", "cpuacct", "memory"]);
+        assert_eq!(shown[3].1, Path::new("/sys/fs/cgroup/memory/pods/x"));
+        assert_eq!(shown[1].1, shown[0].1);
+        let memory = cgroups.directory_of("memory", "/x");
+        assert_eq!(memory.as_deref(), Some(Path::new("/sys/fs/cgroup/memory/x")));
+        assert_eq!(cgroups.directory_of("devices", "/x"), None);
     }
 
     #[test]

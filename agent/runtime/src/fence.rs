@@ -191,9 +191,7 @@ impl Fence {
                 }
                 Action::Kill => {
                     self.cgroups.kill_all(&self.singletons_cgroup);
-                    // What is frozen dies at once on v2, and only when thawed on v1; with the
-                    // signal pending it runs not one more instruction of its own.
-                    let _none = self.cgroups.freeze(&self.singletons_cgroup, false);
+                    self.cgroups.thaw(&self.singletons_cgroup);
                 }
                 Action::Pet => {
                     if let Some(watchdog) = &mut self.watchdog {

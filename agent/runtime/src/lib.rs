@@ -13,6 +13,7 @@
 pub mod cgroup;
 pub mod client;
 pub mod clock;
+pub mod device_rules;
 pub mod error_chain;
 pub mod fence;
 pub mod log_writer;

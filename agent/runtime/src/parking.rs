@@ -11,7 +11,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::wall_us;
 use crate::sys::pass;
+use crate::sys::wait_any::ChildEnd;
 use crate::whole_file;
 
 /// From the runtime process to the supervisor.
@@ -46,6 +48,11 @@ pub(crate) struct ReapedExit {
 }
 
 impl ReapedExit {
+    /// The exit of a child that has just been found to have ended.
+    pub(crate) fn now(end: ChildEnd) -> Self {
+        Self { code: end.code, signal: end.signal, at_us: wall_us() }
+    }
+
     /// Leaves the exit where the next runtime process finds it.
     pub(crate) fn write(&self, directory: &Path, pid: i32, ticks: u64) -> io::Result<()> {
         let bytes = postcard::to_allocvec(self).map_err(io::Error::other)?;

@@ -10,13 +10,18 @@
 //! ```
 
 mod adoption;
+mod bundle;
 mod connection;
 mod container;
+mod creation;
+mod dev_mounts;
+mod device_control;
 mod executor;
 mod exits;
 mod operation;
 mod record;
 mod requests;
+mod working_directory;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +36,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use self::connection::Connection;
 use self::container::Container;
 use self::exits::Ended;
-pub(crate) use self::exits::ended;
 use self::requests::{Deletion, ExecUnderWay, Requester, UnderWay};
 use crate::cgroup::Cgroups;
 use crate::clock::{monotonic_ms, wall_us};

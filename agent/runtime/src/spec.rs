@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use self::capabilities::CapabilityError;
 use self::resources::Resources;
+use crate::device_rules::{self, DeviceRule};
 
 /// Everything that decides how a container runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct ContainerSpec {
     pub readonly_root: bool,
     /// Volumes, in the order in which they are mounted.
     pub mounts: Vec<Mount>,
+    /// Devices that it may use beside the usual ones; their nodes are mounts.
+    pub devices: Vec<DeviceRule>,
     /// Host name; only with a UTS namespace of its own.
     pub hostname: Option<String>,
     /// Network namespace, normally the pod's.
@@ -90,6 +93,7 @@ impl ContainerSpec {
             rootfs: rootfs.into(),
             readonly_root: false,
             mounts: Vec::new(),
+            devices: Vec::new(),
             hostname: None,
             network: Namespace::New,
             pid: Namespace::New,
@@ -140,6 +144,8 @@ pub struct Mount {
     pub source: MountSource,
     /// It cannot be written.
     pub readonly: bool,
+    /// Device nodes in it can be opened, as far as the container's device rules go.
+    pub device_nodes: bool,
     /// What is mounted below it on one side shows up on the other.
     pub propagation: Propagation,
 }
@@ -345,26 +351,20 @@ fn mounts(spec: &ContainerSpec) -> Vec<Value> {
         ),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
-    if spec.network == Namespace::Host {
-        // sysfs shows the network namespace of its mounter, so the kernel refuses a new mount
-        // without one of our own.
-        mounts.push(mount(
-            "/sys",
-            "bind",
-            "/sys",
-            &["rbind", "nosuid", "noexec", "nodev", sys_access],
-        ));
-    } else {
-        mounts.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys_access]));
-        mounts.push(mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", sys_access],
-        ));
-    }
+    // Mounts of its own with the node's network, too: what the node has mounted beneath its `/sys`
+    // is nothing for a container.
+    mounts.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys_access]));
+    // The runtime process puts the container's own cgroups here.
+    mounts.push(mount(
+        "/sys/fs/cgroup",
+        "cgroup",
+        "cgroup",
+        &["nosuid", "noexec", "nodev", "relatime", sys_access],
+    ));
     match &spec.shm_path {
-        Some(path) => mounts.push(mount("/dev/shm", "bind", path, &["rbind", "nosuid", "nodev"])),
+        Some(path) => {
+            mounts.push(mount("/dev/shm", "bind", path, &["rbind", "nosuid", "noexec", "nodev"]))
+        }
         None => {
             let size = format!("size={}", spec.shm_size_bytes);
             mounts.push(mount(
@@ -388,11 +388,13 @@ fn volume(mount: &Mount) -> Value {
                 Propagation::HostToContainer => "rslave",
                 Propagation::Bidirectional => "rshared",
             };
+            let nodev: &[&str] = if mount.device_nodes { &[] } else { &["nodev"] };
+            let options = [&["rbind", propagation, access], nodev].concat();
             json!({
                 "destination": mount.target,
                 "type": "bind",
                 "source": path,
-                "options": ["rbind", propagation, access],
+                "options": options,
             })
         }
         MountSource::Memory { size_bytes, mode } => {
@@ -420,6 +422,7 @@ fn linux(spec: &ContainerSpec) -> Result<Value, BuildSpecError> {
         Seccomp::RuntimeDefault if !spec.privileged => seccomp::runtime_default(&capabilities),
         Seccomp::RuntimeDefault | Seccomp::Unconfined => Value::Null,
     };
+    let devices = device_rules::of_container(spec.privileged, &spec.devices);
     let rootfs_propagation = spec
         .mounts
         .iter()
@@ -432,7 +435,7 @@ fn linux(spec: &ContainerSpec) -> Result<Value, BuildSpecError> {
     Ok(json!({
         "namespaces": namespaces(spec),
         "cgroupsPath": spec.cgroup_path,
-        "resources": spec.resources.to_json(spec.privileged),
+        "resources": spec.resources.to_json(&devices),
         "seccomp": filter,
         "sysctl": spec.sysctls,
         "maskedPaths": masked,
@@ -442,7 +445,7 @@ fn linux(spec: &ContainerSpec) -> Result<Value, BuildSpecError> {
 }
 
 fn namespaces(spec: &ContainerSpec) -> Vec<Value> {
-    let mut namespaces = vec![json!({ "type": "mount" })];
+    let mut namespaces = vec![json!({ "type": "mount" }), json!({ "type": "cgroup" })];
     let chosen =
         [("network", &spec.network), ("pid", &spec.pid), ("ipc", &spec.ipc), ("uts", &spec.uts)];
     for (kind, namespace) in chosen {
@@ -543,6 +546,7 @@ mod tests {
             built(&spec)["linux"]["namespaces"],
             json!([
                 {"type": "mount"},
+                {"type": "cgroup"},
                 {"type": "network", "path": "/run/netns/pod"},
                 {"type": "ipc"},
                 {"type": "uts"}

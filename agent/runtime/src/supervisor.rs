@@ -22,7 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use self::backoff::Backoff;
@@ -30,11 +30,11 @@ pub use self::command::{ChildCommand, Program, Restart, Streams};
 pub use self::output::Line;
 use self::output::Output;
 use self::sealed::SealedProgram;
-use crate::clock::{monotonic_ms, wall_us};
-use crate::parking::{ParkingSocket, Received, ToRuntime, ToSupervisor};
+use crate::clock::monotonic_ms;
+use crate::parking::{ParkingSocket, ReapedExit, Received, ToRuntime, ToSupervisor};
 use crate::process;
 use crate::run_dir::RunDir;
-use crate::runtime::ended;
+use crate::sys::wait_any::ended_child;
 
 /// Configuration of the supervisor.
 #[derive(Clone, Debug)]
@@ -378,17 +378,15 @@ impl Supervisor {
     fn reap(&mut self) {
         loop {
             // Looked at first and reaped after its exit is safe.
-            let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-            let status = match waitid(Id::All, peek) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                Ok(status) => status,
-                Err(Errno::EINTR) => continue,
+            let end = match ended_child(false) {
+                Ok(None) => return,
+                Ok(Some(end)) => end,
                 Err(error) => {
                     tracing::error!(%error, "could not reap");
                     return;
                 }
             };
-            let Some((pid, end)) = ended(status, wall_us()) else { return };
+            let (pid, end) = (end.pid, ReapedExit::now(end));
             if self.child_ended(pid, end.code) {
                 let _reaped = waitpid(Pid::from_raw(pid), None);
                 continue;

@@ -1,6 +1,7 @@
 //! Every unsafe call of this crate, one safe wrapper per file.
 
 pub(crate) mod descriptors;
+pub(crate) mod device_filter;
 pub(crate) mod fork;
 pub(crate) mod fresh_program;
 pub(crate) mod inherited;
@@ -11,4 +12,5 @@ pub(crate) mod pidfd;
 pub mod restart;
 pub(crate) mod signals;
 pub mod slew;
+pub(crate) mod wait_any;
 pub(crate) mod watchdog;

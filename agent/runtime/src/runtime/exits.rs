@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-
 use super::Runtime;
 use crate::clock::{monotonic_ms, wall_us};
 use crate::parking::ReapedExit;
 use crate::process;
 use crate::protocol::{ContainerState, Event, Exit};
+use crate::sys::wait_any::ended_child;
 
 /// How a process ended.
 pub(super) type Ended = ReapedExit;
@@ -20,34 +18,13 @@ const HAND_OVER: Duration = Duration::from_millis(1_000);
 /// Exit code of a container whose end nobody saw.
 const UNKNOWN_CODE: i32 = 255;
 
-/// Turns a wait status into an end; `None` if the process goes on.
-pub(crate) fn ended(status: WaitStatus, at_us: u64) -> Option<(i32, Ended)> {
-    match status {
-        WaitStatus::Exited(pid, code) => Some((pid.as_raw(), Ended { code, signal: None, at_us })),
-        WaitStatus::Signaled(pid, signal, _) => {
-            let signal = signal as i32;
-            Some((pid.as_raw(), Ended { code: 128 + signal, signal: Some(signal), at_us }))
-        }
-        WaitStatus::Stopped(..)
-        | WaitStatus::PtraceEvent(..)
-        | WaitStatus::PtraceSyscall(..)
-        | WaitStatus::Continued(..)
-        | WaitStatus::StillAlive => None,
-    }
-}
-
 impl Runtime {
     /// Reaps all children that have ended.
     pub(super) fn reap(&mut self) {
         loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => break,
-                Ok(status) => {
-                    if let Some((pid, end)) = ended(status, wall_us()) {
-                        self.process_ended(pid, end);
-                    }
-                }
-                Err(Errno::EINTR) => {}
+            match ended_child(true) {
+                Ok(None) => break,
+                Ok(Some(end)) => self.process_ended(end.pid, Ended::now(end)),
                 Err(error) => {
                     tracing::error!(%error, "could not reap");
                     break;

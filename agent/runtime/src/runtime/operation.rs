@@ -15,9 +15,13 @@ use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::pipe2;
 
+use super::bundle::Bundle;
+use super::creation;
 use super::executor::{ProgramExecutor, failure_in};
+use crate::cgroup::Cgroups;
 use crate::process::die_with_parent;
 use crate::protocol::{ExecContainer, Failure, FailureReason, FrameDecoder, encode};
 use crate::sys::{descriptors, fork, signals};
@@ -62,18 +66,23 @@ impl Operation {
     pub(super) fn create(
         id: &str,
         libcontainer_root: &Path,
-        bundle: &Path,
+        directory: &Path,
         stdio: Stdio,
+        bundle: Bundle,
+        cgroups: &Cgroups,
     ) -> io::Result<Self> {
-        let (id, root, bundle) = (id.to_owned(), libcontainer_root.to_owned(), bundle.to_owned());
+        let (id, root) = (id.to_owned(), libcontainer_root.to_owned());
+        let (directory, cgroups) = (directory.to_owned(), cgroups.clone());
         Self::spawn(stdio, move |stdio| {
-            let container = builder(id, root, stdio)?
-                .as_init(bundle)
-                .with_systemd(false)
-                .as_sibling(true)
-                .with_detach(true)
-                .build()?;
-            container.pid().map(nix_pid).ok_or(LibcontainerError::NoDirectory)
+            creation::create(&bundle, &cgroups, || {
+                let container = builder(id, root, stdio)?
+                    .as_init(directory)
+                    .with_systemd(false)
+                    .as_sibling(true)
+                    .with_detach(true)
+                    .build()?;
+                container.pid().map(nix_pid).ok_or(LibcontainerError::NoDirectory)
+            })
         })
     }
 
@@ -94,13 +103,13 @@ impl Operation {
                 .with_detach(true)
                 .as_sibling(true)
                 .build()?;
-            Ok(nix_pid(pid))
+            Ok::<_, LibcontainerError>(nix_pid(pid))
         })
     }
 
-    fn spawn(
+    fn spawn<E: Error>(
         stdio: Stdio,
-        work: impl FnOnce(Stdio) -> Result<i32, LibcontainerError>,
+        work: impl FnOnce(Stdio) -> Result<i32, E>,
     ) -> io::Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -108,6 +117,8 @@ impl Operation {
             let own = [&stdio.stdin, &stdio.stdout, &stdio.stderr, &write];
             descriptors::close_all_but(&own.map(|fd| fd.as_raw_fd()));
             signals::reset();
+            // Containers inherit it, and folders that are made on the way follow it.
+            umask(UMASK);
             // Its half-made container is removed by the next runtime process.
             let _kept = die_with_parent();
             let result = work(stdio).map_err(|error| failure_in(&chain(&error)));
@@ -145,6 +156,9 @@ impl Operation {
         self.outcome().unwrap_or_else(|| Err(broken("it was killed")))
     }
 }
+
+/// What a program expects to start with, as with other runtimes.
+const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
 
 fn broken(what: &str) -> Failure {
     Failure::new(FailureReason::Internal, format!("the runtime's child process failed: {what}"))

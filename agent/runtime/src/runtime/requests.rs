@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
+use super::bundle::Bundle;
 use super::container::{Container, parking_key};
 use super::exits::Ended;
 use super::operation::{Operation, Stdio, read_pipe};
@@ -163,12 +164,15 @@ impl Runtime {
             let text = format!("container `{id}` exists already");
             return Err(Failure::new(FailureReason::AlreadyExists, text));
         }
-        let (cgroup_path, uid, gid) = read_spec(&create.spec_json)?;
+        let spec = parse_spec(&create.spec_json)?;
+        let (cgroup_path, uid, gid) = facts_of(&spec)?;
+        let bundle = Bundle::new(spec, &self.cgroups, &cgroup_path)
+            .map_err(|error| Failure::new(FailureReason::Invalid, error.to_string()))?;
         if create.singleton {
             // Nothing is made for a start that would be refused; the start itself asks again.
             ask_fence(&self.run_dir.fence_socket(), &cgroup_path)?;
         }
-        let made = self.begin_create(from, create, &cgroup_path, uid, gid);
+        let made = self.begin_create(from, create, bundle, (uid, gid));
         made.map_err(|error| {
             self.forget(id);
             io_failure(&format!("create container `{id}`"), &error)
@@ -179,9 +183,8 @@ impl Runtime {
         &mut self,
         from: Requester,
         create: &CreateContainer,
-        cgroup_path: &str,
-        uid: u32,
-        gid: u32,
+        bundle: Bundle,
+        (uid, gid): (u32, u32),
     ) -> io::Result<()> {
         let id = &create.id;
         let directory = self.run_dir.containers().join(id);
@@ -189,7 +192,7 @@ impl Runtime {
         remove_directory(&directory)?;
         remove_directory(&self.run_dir.libcontainer().join(id))?;
         fs::create_dir_all(&directory)?;
-        fs::write(directory.join("config.json"), &create.spec_json)?;
+        fs::write(directory.join("config.json"), serde_json::to_vec(&bundle.spec)?)?;
         let budget = match create.stdio_budget_bytes {
             0 => STDIO_BUDGET_DEFAULT,
             bytes => bytes,
@@ -203,7 +206,7 @@ impl Runtime {
             id: id.clone(),
             state: ContainerState::Creating,
             start_ticks: 0,
-            cgroup_path: cgroup_path.to_owned(),
+            cgroup_path: bundle.cgroup_path.clone(),
             created_at_us: wall_us(),
             started_at_us: None,
             log_file: create.log_file.clone(),
@@ -217,7 +220,8 @@ impl Runtime {
         let mut container = Container::new(record, directory.clone(), ring);
         container.add_pipe(Stream::Stdout, stdout);
         container.add_pipe(Stream::Stderr, stderr);
-        let operation = Operation::create(id, &self.run_dir.libcontainer(), &directory, stdio)?;
+        let root = self.run_dir.libcontainer();
+        let operation = Operation::create(id, &root, &directory, stdio, bundle, &self.cgroups)?;
         self.containers.insert(id.clone(), container);
         self.under_way.push(UnderWay { operation, requester: from, id: id.clone(), exec: None });
         Ok(())
@@ -324,6 +328,10 @@ impl Runtime {
             // It may have ended just now: its exit is on its way.
             let _ended = signals::send(pid, signal);
         }
+        if signal == Signal::SIGKILL as i32 {
+            // What froze itself would not die.
+            cgroups.thaw(&container.record.cgroup_path);
+        }
         Ok(Response::Killed)
     }
 
@@ -386,10 +394,7 @@ impl Runtime {
             let _ended = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         if self.cgroups.exists(&cgroup_path) {
-            // A frozen process cannot die on v1.
-            if self.cgroups.kill_all(&cgroup_path) > 0 {
-                let _not_frozen = self.cgroups.freeze(&cgroup_path, false);
-            }
+            self.cgroups.kill_all(&cgroup_path);
             if !self.cgroups.remove(&cgroup_path)? {
                 return Ok(false);
             }
@@ -461,7 +466,8 @@ impl Runtime {
         }
         let begun = (|| {
             let spec = fs::read(container.directory.join("config.json"))?;
-            let (_, uid, gid) = read_spec(&spec).map_err(io::Error::other)?;
+            let spec = parse_spec(&spec).map_err(io::Error::other)?;
+            let (_, uid, gid) = facts_of(&spec).map_err(io::Error::other)?;
             let (stdio, stdout, stderr) = Stdio::open(uid, gid)?;
             let operation = Operation::exec(exec, &root, stdio)?;
             Ok((operation, vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)]))
@@ -548,11 +554,15 @@ fn check_id(id: &str) -> Result<(), Failure> {
     Err(Failure::new(FailureReason::Invalid, format!("container id `{id}` is invalid")))
 }
 
+fn parse_spec(json: &[u8]) -> Result<Spec, Failure> {
+    serde_json::from_slice(json).map_err(|error| {
+        Failure::new(FailureReason::Invalid, format!("runtime spec is invalid: {error}"))
+    })
+}
+
 /// Returns the cgroup path and the user of a spec.
-fn read_spec(json: &[u8]) -> Result<(String, u32, u32), Failure> {
+fn facts_of(spec: &Spec) -> Result<(String, u32, u32), Failure> {
     let invalid = |text: String| Failure::new(FailureReason::Invalid, text);
-    let spec: Spec = serde_json::from_slice(json)
-        .map_err(|error| invalid(format!("runtime spec is invalid: {error}")))?;
     let cgroup_path = spec
         .linux()
         .as_ref()

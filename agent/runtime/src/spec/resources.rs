@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::BuildSpecError;
+use crate::device_rules::DeviceRule;
 
 /// What a container asked for and what it may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,14 +95,9 @@ impl Resources {
         }
     }
 
-    pub(super) fn to_json(&self, privileged: bool) -> Value {
-        let devices = if privileged {
-            json!([{ "allow": true, "access": "rwm" }])
-        } else {
-            json!([{ "allow": false, "access": "rwm" }])
-        };
+    pub(super) fn to_json(&self, devices: &[DeviceRule]) -> Value {
         json!({
-            "devices": devices,
+            "devices": devices.iter().map(|rule| rule.to_json()).collect::<Vec<_>>(),
             "cpu": {
                 "shares": cpu_shares(self.cpu_request_milli),
                 "quota": self.cpu_limit_milli.map(cpu_quota_us),

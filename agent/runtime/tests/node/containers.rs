@@ -8,12 +8,12 @@ use bramble_runtime::protocol::{ContainerState, Event, ExecContainer, Failure, F
 
 use crate::harness::{self, Node, kill, wait_until};
 
-fn failure<T: std::fmt::Debug>(result: Result<T, CallError>) -> Failure {
+pub(crate) fn failure<T: std::fmt::Debug>(result: Result<T, CallError>) -> Failure {
     let Err(CallError::Failed(failure)) = result else { panic!("{result:?}") };
     failure
 }
 
-fn exec(id: &str, args: &[&str]) -> ExecContainer {
+pub(crate) fn exec(id: &str, args: &[&str]) -> ExecContainer {
     ExecContainer {
         id: id.to_owned(),
         args: args.iter().map(|&arg| arg.to_owned()).collect(),

@@ -41,6 +41,21 @@ impl Node {
         Self::start("supervise")
     }
 
+    /// Starts a runtime process on a host of cgroup v1 alone, if this one has v1 at all.
+    pub(crate) fn legacy() -> Option<Self> {
+        let v1 = !Cgroups::detect().unwrap().unified();
+        v1.then(|| Self::start("legacy"))
+    }
+
+    /// Starts a runtime process on a host of cgroup v2 alone. On a hybrid host that one has no
+    /// controllers, so specs may ask for none.
+    pub(crate) fn unified() -> Self {
+        match Cgroups::detect().unwrap().unified() {
+            true => Self::start("runtime"),
+            false => Self::start("unified"),
+        }
+    }
+
     pub(crate) fn start(role: &str) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let root = tempfile::tempdir().unwrap();
@@ -245,7 +260,26 @@ fn connect(run_dir: &RunDir) -> RuntimeClient {
 fn spawn(role: &str, root: &Path, cgroup: &str) -> Child {
     let tests = std::env::current_exe().unwrap();
     let program = tests.parent().unwrap().parent().unwrap().join("examples/node_process");
-    Command::new(program).arg(role).arg(root.join("run")).arg(cgroup).spawn().unwrap()
+    // Other cgroup file systems than this machine's are mounted for this process alone.
+    let mounts = match role {
+        "legacy" => Some("umount /sys/fs/cgroup/unified"),
+        "unified" => Some("umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+        _ => None,
+    };
+    let mut command = match mounts {
+        Some(mounts) => {
+            let mut command = Command::new("unshare");
+            let line = format!("{mounts} && exec \"$@\"");
+            command.args(["--mount", "sh", "-c", &line, "sh"]).arg(program).arg("runtime");
+            command
+        }
+        None => {
+            let mut command = Command::new(program);
+            command.arg(role);
+            command
+        }
+    };
+    command.arg(root.join("run")).arg(cgroup).spawn().unwrap()
 }
 
 /// Makes a root file system of a static busybox.
@@ -256,7 +290,10 @@ fn make_rootfs(root: &Path) {
     let busybox = root.join("bin/busybox");
     fs::copy("/bin/busybox", &busybox).unwrap();
     fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755)).unwrap();
-    let names = ["sh", "sleep", "echo", "cat", "true", "id", "seq", "grep", "ls", "hostname"];
+    let names = [
+        "sh", "sleep", "echo", "cat", "true", "id", "seq", "grep", "ls", "hostname", "mknod",
+        "head", "mkdir", "rm", "touch", "stat", "kill", "mount", "umount", "unshare",
+    ];
     for name in names {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
     }

@@ -3,3 +3,4 @@
 mod containers;
 mod fence;
 mod harness;
+mod isolation;
