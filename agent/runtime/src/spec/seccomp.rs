@@ -1,7 +1,11 @@
 //! The system-call filter `RuntimeDefault`: what ordinary programs need, and nothing that
 //! reaches the kernel's rarely used corners.
 //!
-//! Some calls are allowed only to holders of the capability that guards them anyway.
+//! Some calls are allowed only to holders of the capability that guards them anyway. Calls that are
+//! forbidden answer EPERM; calls that this file has never heard of answer ENOSYS, so that libraries
+//! fall back to older ones.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -17,24 +21,39 @@ pub(super) fn runtime_default(capabilities: &[String]) -> Value {
         }
     }
     let mut rules = vec![json!({ "names": allowed, "action": "SCMP_ACT_ALLOW" })];
+    let forbidden: Vec<&str> = GUARDED
+        .iter()
+        .flat_map(|(_, names)| names.iter().copied())
+        // clone3's flags lie in memory, which a filter cannot read: unheard of, so that libraries
+        // fall back to clone, whose flags are looked at.
+        .filter(|name| !["clone", "clone3"].contains(name))
+        .chain(FORBIDDEN.iter().copied())
+        .filter(|name| !allowed.contains(name))
+        .collect::<BTreeSet<&str>>()
+        .into_iter()
+        .collect();
+    rules.push(refuse(&forbidden, &Value::Null));
     let sys_admin = capabilities.iter().any(|held| held == "CAP_SYS_ADMIN");
     if !sys_admin {
+        // libcontainer takes these the other way round than the runtime spec has them: mask second.
+        let masked = |mask: u64, value: u64| {
+            json!([{
+                "index": 0,
+                "value": value,
+                "valueTwo": mask,
+                "op": "SCMP_CMP_MASKED_EQ",
+            }])
+        };
         rules.push(json!({
             "names": ["clone"],
             "action": "SCMP_ACT_ALLOW",
-            "args": [{
-                "index": 0,
-                "value": CLONE_NEW_NAMESPACES,
-                "valueTwo": 0,
-                "op": "SCMP_CMP_MASKED_EQ",
-            }],
+            "args": masked(CLONE_NEW_NAMESPACES, 0),
         }));
-        // Its flags lie in memory, which a filter cannot read; libraries then fall back to clone.
-        rules.push(json!({
-            "names": ["clone3"],
-            "action": "SCMP_ACT_ERRNO",
-            "errnoRet": ENOSYS,
-        }));
+        for bit in (0..u64::BITS).map(|bit| 1_u64 << bit) {
+            if CLONE_NEW_NAMESPACES & bit != 0 {
+                rules.push(refuse(&["clone"], &masked(bit, bit)));
+            }
+        }
     }
     for value in HARMLESS_PERSONALITIES {
         rules.push(json!({
@@ -49,12 +68,21 @@ pub(super) fn runtime_default(capabilities: &[String]) -> Value {
         "action": "SCMP_ACT_ALLOW",
         "args": [{ "index": 0, "value": AF_VSOCK, "op": "SCMP_CMP_NE" }],
     }));
+    rules.push(refuse(
+        &["socket"],
+        &json!([{ "index": 0, "value": AF_VSOCK, "op": "SCMP_CMP_EQ" }]),
+    ));
     json!({
         "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": EPERM,
+        "defaultErrnoRet": ENOSYS,
         "architectures": architectures(),
         "syscalls": rules,
     })
+}
+
+/// A rule that answers these calls as a call without the right to make it is answered.
+fn refuse(names: &[&str], args: &Value) -> Value {
+    json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM, "args": args })
 }
 
 /// Returns the architectures whose programs this processor runs.
@@ -130,6 +158,19 @@ const GUARDED: &[(&str, &[&str])] = &[
     ("CAP_PERFMON", &["perf_event_open"]),
 ];
 
+/// Calls that no container may make, beside those of [`GUARDED`]: they load kernels, take the
+/// machine's keys, swap, or other processes' memory, reach code of the kernel that few use, or are
+/// gone from it.
+#[rustfmt::skip]
+const FORBIDDEN: &[&str] = &[
+    "_sysctl", "add_key", "afs_syscall", "bdflush", "create_module", "get_kernel_syms",
+    "getpmsg", "io_uring_enter", "io_uring_register", "io_uring_setup", "kexec_file_load",
+    "kexec_load", "keyctl", "migrate_pages", "move_pages", "nfsservctl", "pciconfig_iobase",
+    "pciconfig_read", "pciconfig_write", "pivot_root", "putpmsg", "query_module", "request_key",
+    "security", "swapoff", "swapon", "sysfs", "tuxcall", "uselib", "userfaultfd", "ustat", "vm86",
+    "vm86old", "vserver",
+];
+
 /// Calls that every container may make.
 #[rustfmt::skip]
 const ALWAYS: &[&str] = &[
@@ -197,10 +238,20 @@ const ALWAYS: &[&str] = &[
 mod tests {
     use super::*;
 
-    fn names(capabilities: &[&str]) -> Vec<String> {
+    fn profile(capabilities: &[&str]) -> Value {
         let owned: Vec<String> = capabilities.iter().map(|&name| name.to_owned()).collect();
-        let profile = runtime_default(&owned);
-        serde_json::from_value(profile["syscalls"][0]["names"].clone()).unwrap()
+        runtime_default(&owned)
+    }
+
+    fn names(capabilities: &[&str]) -> Vec<String> {
+        serde_json::from_value(profile(capabilities)["syscalls"][0]["names"].clone()).unwrap()
+    }
+
+    /// Names that are refused whatever their arguments.
+    fn refused(capabilities: &[&str]) -> Vec<String> {
+        let rule = &profile(capabilities)["syscalls"][1];
+        assert_eq!((&rule["errnoRet"], &rule["args"]), (&json!(EPERM), &Value::Null));
+        serde_json::from_value(rule["names"].clone()).unwrap()
     }
 
     #[test]
@@ -213,10 +264,23 @@ mod tests {
     }
 
     #[test]
+    fn forbidden_calls_are_known_and_unknown_ones_are_not_there() {
+        for capabilities in [&[][..], &["CAP_SYS_ADMIN"], &["CAP_BPF", "CAP_SYSLOG"]] {
+            let (allowed, refused) = (names(capabilities), refused(capabilities));
+            assert!(refused.iter().all(|name| !allowed.contains(name)), "{refused:?}");
+            assert!(refused.contains(&"keyctl".to_owned()));
+            assert_eq!(profile(capabilities)["defaultErrnoRet"], json!(ENOSYS));
+        }
+        assert!(refused(&[]).contains(&"mount".to_owned()));
+        assert!(!refused(&["CAP_SYS_ADMIN"]).contains(&"mount".to_owned()));
+    }
+
+    #[test]
     fn no_call_is_listed_twice() {
-        let mut sorted = ALWAYS.to_vec();
+        let mut sorted = [ALWAYS, FORBIDDEN].concat();
+        let len = sorted.len();
         sorted.sort_unstable();
         sorted.dedup();
-        assert_eq!(sorted.len(), ALWAYS.len());
+        assert_eq!(sorted.len(), len);
     }
 }
