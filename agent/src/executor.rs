@@ -32,6 +32,7 @@ use crate::foreign_file;
 use crate::node::Node;
 use crate::pod_manager::PodEvent;
 use crate::pod_memory;
+use crate::pod_sandbox;
 use crate::remove_folder::remove_folder;
 use crate::runtime_link::CallError;
 use crate::volumes;
@@ -208,6 +209,8 @@ impl Shared {
         }
         write_files(&self.node, &pod, ip, &folders.memory)
             .map_err(|error| (SANDBOX, format!("could not write the pod's files: {error}")))?;
+        pod_sandbox::set_up(&pod, &folders)
+            .map_err(|error| (SANDBOX, crate::telemetry::Chain(&error).to_string()))?;
         if !pod.host_network {
             let network =
                 network.ok_or_else(|| (SANDBOX, "the node's network is not open".to_owned()))?;

@@ -34,6 +34,7 @@ mod node;
 mod outbox;
 mod pod_manager;
 mod pod_memory;
+mod pod_sandbox;
 mod progress;
 mod random;
 mod readiness;

@@ -126,15 +126,19 @@ fn set_up_one(
 }
 
 fn mount_memory(path: &Path, size_limit: Option<u64>) -> io::Result<()> {
-    if is_mount(path)? {
-        return Ok(());
-    }
     let options = match size_limit {
         Some(bytes) => format!("size={bytes},mode=0777"),
         None => "mode=0777".to_owned(),
     };
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str()))?;
+    mount_tmpfs(path, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, &options)
+}
+
+/// Mounts memory at a folder, unless something is mounted there already.
+pub(crate) fn mount_tmpfs(path: &Path, flags: MsFlags, options: &str) -> io::Result<()> {
+    if is_mount(path)? {
+        return Ok(());
+    }
+    mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options))?;
     Ok(())
 }
 

@@ -21,8 +21,8 @@ pub enum NetworkError {
         /// Its name.
         name: String,
     },
-    /// A network namespace could not be made or entered.
-    #[error("could not {doing} the network namespace `{}`", path.display())]
+    /// A namespace could not be made or entered.
+    #[error("could not {doing} the namespace `{}`", path.display())]
     Namespace {
         /// What was being tried.
         doing: &'static str,

@@ -17,7 +17,7 @@
 
 mod connections;
 mod error;
-mod namespace;
+pub mod namespace;
 mod node_network;
 mod pod_link;
 mod routes;

@@ -1,6 +1,7 @@
-//! Network namespaces that stay: made on a thread of their own and kept by a bind mount.
+//! Namespaces that stay: made on a thread of their own and kept by a bind mount.
 //!
-//! A thread that has changed its namespace is never given back to a pool, it ends.
+//! A thread that has changed its namespace is never given back to a pool, it ends. A pod's network
+//! is made by [`crate::NodeNetwork`]; its other namespaces are made here by who sets the pod up.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,11 +14,46 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::NetworkError;
 
-/// Makes a namespace and keeps it at `path`. Does nothing if one is kept there already.
+/// What a namespace is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Links, addresses and routes.
+    Network,
+    /// Semaphores, messages and shared memory.
+    Ipc,
+    /// The host name.
+    HostName,
+}
+
+impl Kind {
+    fn flag(self) -> CloneFlags {
+        match self {
+            Self::Network => CloneFlags::CLONE_NEWNET,
+            Self::Ipc => CloneFlags::CLONE_NEWIPC,
+            Self::HostName => CloneFlags::CLONE_NEWUTS,
+        }
+    }
+
+    /// The namespace of a thread, not of its process, hence `thread-self`.
+    fn of_this_thread(self) -> &'static str {
+        match self {
+            Self::Network => "/proc/thread-self/ns/net",
+            Self::Ipc => "/proc/thread-self/ns/ipc",
+            Self::HostName => "/proc/thread-self/ns/uts",
+        }
+    }
+}
+
+/// Makes a namespace, does `first` in it, and keeps it at `path`. Does nothing if one is kept
+/// there already.
 ///
 /// # Errors
 /// The kernel's refusal; nothing is left behind then.
-pub(crate) fn create(path: &Path) -> Result<(), NetworkError> {
+pub fn create(
+    kind: Kind,
+    path: &Path,
+    first: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), NetworkError> {
     if kept_at(path) {
         return Ok(());
     }
@@ -29,15 +65,9 @@ pub(crate) fn create(path: &Path) -> Result<(), NetworkError> {
     File::create(path).map_err(failed)?;
     let target = path.to_path_buf();
     let made = on_own_thread(move || {
-        unshare(CloneFlags::CLONE_NEWNET)?;
-        // The namespace of this thread, not of the process, hence `thread-self`.
-        mount(
-            Some("/proc/thread-self/ns/net"),
-            &target,
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )?;
+        unshare(kind.flag())?;
+        first()?;
+        mount(Some(kind.of_this_thread()), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
         Ok(())
     });
     made.map_err(|source| {
@@ -63,7 +93,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), NetworkError> {
     }
 }
 
-/// `true` if a network namespace is mounted at `path` (and not just the empty file that a crash
+/// `true` if a namespace is mounted at `path` (and not just the empty file that a crash
 /// may have left).
 pub(crate) fn kept_at(path: &Path) -> bool {
     nix::sys::statfs::statfs(path)

@@ -52,8 +52,9 @@ impl NodeNetwork {
             // Neighbours on the bridge must go on using the router: see the crate's page.
             (format!("net/ipv4/conf/{}/send_redirects", config.bridge), "0"),
             ("net/ipv4/conf/all/send_redirects".to_owned(), "0"),
-            // NodePorts answer on the loopback address of the node, too.
-            (format!("net/ipv4/conf/{}/route_localnet", config.bridge), "1"),
+            // A pod must not reach what listens on the node's loopback address only. Said, since
+            // an agent before this one may have allowed it.
+            (format!("net/ipv4/conf/{}/route_localnet", config.bridge), "0"),
         ] {
             write_setting(&path, value)?;
         }
@@ -73,7 +74,7 @@ impl NodeNetwork {
     /// The kernel's refusal; nothing of the pod is left then.
     pub async fn add_pod(&self, uid: &str, ip: Ipv4Addr) -> Result<PathBuf, NetworkError> {
         let path = self.namespace_path(uid);
-        namespace::create(&path)?;
+        namespace::create(namespace::Kind::Network, &path, || Ok(()))?;
         let connected =
             pod_link::connect(&self.handle, &path, uid, ip, self.bridge, self.gateway).await;
         if let Err(error) = connected {

@@ -34,6 +34,19 @@ fn pods_reach_each_other_directly_and_through_a_service() {
 }
 
 #[test]
+fn pods_do_not_reach_what_listens_on_the_nodes_loopback_only() {
+    on_a_node(|network| {
+        Box::pin(async move {
+            let pod = network.add_pod("a", Ipv4Addr::new(10, 42, 1, 2)).await.unwrap();
+            // Even if its routes send it there, as root in a pod with NET_ADMIN could have them.
+            let setting = std::fs::read_to_string("/proc/sys/net/ipv4/conf/brtest/route_localnet");
+            assert_eq!(setting.unwrap().trim(), "0");
+            drop(pod);
+        })
+    });
+}
+
+#[test]
 fn a_node_without_a_default_route_reaches_a_service() {
     on_a_node(|network| {
         Box::pin(async move {

@@ -3,10 +3,12 @@
 //! Mounts the root file system on the way, since the image's user can only be looked up in it.
 
 use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bramble_agent_core::environment::{self, World};
 use bramble_image::{Image, ImageConfig, ResolvedUser, mount_root, resolve_user};
+use bramble_runtime::device_rules::{DeviceAccess, DeviceKind, DeviceRule};
 use bramble_runtime::spec::resources::{QosClass, Resources, oom_score_adj};
 use bramble_runtime::spec::{
     self, ContainerSpec, Mount, MountSource, Namespace, Propagation, Seccomp,
@@ -15,6 +17,7 @@ use bramble_shared::link::{Container, Pod, VolumeSource};
 
 use super::{log_file, message_file};
 use crate::node::Node;
+use crate::pod_sandbox::Shared;
 use crate::volumes::{self, PodFolders};
 
 /// Annotation of pods that must never run twice.
@@ -94,9 +97,10 @@ pub(super) fn make(
     spec.gid = user.gid;
     spec.additional_gids = user.additional_gids;
     spec.readonly_root = container.security.read_only_root;
-    spec.mounts = mounts(node, pod, container, place)?;
-    namespaces(pod, place, &mut spec);
     let security = &container.security;
+    spec.mounts = mounts(node, pod, container, place)?;
+    spec.devices = devices(pod, container);
+    namespaces(pod, place, &Shared::of(pod, &node.folders(&pod.uid)), &mut spec);
     spec.capabilities_add.clone_from(&security.capabilities_add);
     spec.capabilities_drop.clone_from(&security.capabilities_drop);
     spec.privileged = security.privileged;
@@ -183,22 +187,37 @@ fn working_dir(container: &Container, image: &Image) -> String {
     if named.is_empty() { "/".to_owned() } else { named }
 }
 
-fn namespaces(pod: &Pod, place: &Place, spec: &mut ContainerSpec) {
-    spec.network = match &place.network {
+fn namespaces(pod: &Pod, place: &Place, shared: &Shared, spec: &mut ContainerSpec) {
+    let kept = |path: &Option<PathBuf>| match path {
         Some(path) => Namespace::Path(path.to_string_lossy().into_owned()),
         None => Namespace::Host,
     };
+    spec.network = kept(&place.network);
+    spec.ipc = kept(&shared.ipc);
+    spec.uts = kept(&shared.host_name);
+    spec.shm_path = Some(shared.shm.to_string_lossy().into_owned());
     if pod.host_pid {
         spec.pid = Namespace::Host;
     }
-    if pod.host_ipc {
-        spec.ipc = Namespace::Host;
-    }
-    if pod.host_network {
-        spec.uts = Namespace::Host;
-    } else {
-        spec.hostname = Some(pod.hostname.clone());
-    }
+}
+
+/// Devices that a pod passes to a container on purpose: by a hostPath whose type says so, read-only
+/// if its mount is. Anything else that is a device stays shut, unless the container is privileged.
+fn devices(pod: &Pod, container: &Container) -> Vec<DeviceRule> {
+    let passed = container.mounts.iter().filter_map(|mount| {
+        let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume)?;
+        let VolumeSource::HostPath { path, kind } = &volume.source else { return None };
+        let kind = match kind.as_str() {
+            "BlockDevice" => DeviceKind::Block,
+            "CharDevice" => DeviceKind::Character,
+            _ => return None,
+        };
+        let number = std::fs::metadata(path).ok()?.rdev();
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        let access = if mount.read_only { DeviceAccess::READ } else { DeviceAccess::READ_WRITE };
+        Some(DeviceRule::allow(kind, major, minor, access))
+    });
+    passed.collect()
 }
 
 fn mounts(
@@ -208,10 +227,12 @@ fn mounts(
     place: &Place,
 ) -> Result<Vec<Mount>, PrepareError> {
     let folders: PodFolders = node.folders(&pod.uid);
-    let bind = |target: &str, path: &Path, readonly| Mount {
+    // What belongs to the pod holds no device nodes but those that a privileged container makes.
+    let bind = |target: &str, path: &Path, readonly, of_node: bool| Mount {
         target: target.to_owned(),
         source: MountSource::Bind { path: path.to_string_lossy().into_owned() },
         readonly,
+        device_nodes: of_node || container.security.privileged,
         propagation: Propagation::None,
     };
     let mut mounts = Vec::new();
@@ -223,7 +244,7 @@ fn mounts(
     ] {
         // A pod that mounts its own file there gets its own.
         if !own(target) {
-            mounts.push(bind(target, &folders.memory.join(file), false));
+            mounts.push(bind(target, &folders.memory.join(file), false, false));
         }
     }
     let message = message_file(&folders.memory, &container.name, place.attempt);
@@ -238,7 +259,7 @@ fn mounts(
         });
     made.map_err(|error| PrepareError::System(error.to_string()))?;
     if !container.termination_message_path.is_empty() {
-        mounts.push(bind(&container.termination_message_path, &message, false));
+        mounts.push(bind(&container.termination_message_path, &message, false, false));
     }
     // Outer paths first, so that an inner one is not hidden.
     let mut wanted: Vec<_> = container.mounts.iter().collect();
@@ -250,7 +271,10 @@ fn mounts(
         let ours = pod.volumes.iter().any(|volume| {
             volume.name == mount.volume && matches!(volume.source, VolumeSource::Data { .. })
         });
-        mounts.push(bind(&mount.path, &source, mount.read_only || ours));
+        let of_node = pod.volumes.iter().any(|volume| {
+            volume.name == mount.volume && matches!(volume.source, VolumeSource::HostPath { .. })
+        });
+        mounts.push(bind(&mount.path, &source, mount.read_only || ours, of_node));
     }
     Ok(mounts)
 }

@@ -319,10 +319,6 @@ impl Runtime {
             container.adopted.is_none() || process::runs(pid, container.record.start_ticks)
         });
         if all {
-            let signal = Signal::try_from(signal).map_err(|_| {
-                let text = format!("signal {signal} is for one process only");
-                Failure::new(FailureReason::Invalid, text)
-            })?;
             cgroups.signal_all(&container.record.cgroup_path, signal);
         } else if let Some(pid) = pid {
             // It may have ended just now: its exit is on its way.
