@@ -1,9 +1,9 @@
 //! The control loop: watches the store, decides with the pure cores, carries out what they want.
 //!
-//! Level-based: every run looks at everything, and what could not be done now is decided again by
-//! the next run. Two kinds of runs: the scheduler's, which counts what it decided as done and so
-//! may run while its bindings are still being stored, and the controllers', which wait until they
-//! see their own writes, lest they do things twice.
+//! Level-based: what could not be done now is decided again by a later run. Two kinds of runs: the
+//! scheduler's, which counts what it decided as done and so may run while its bindings are still
+//! being stored, and the controllers', each in a lane of its own on what changes made worth a look,
+//! which wait until they see their own writes, lest they do things twice.
 
 pub(crate) mod events;
 mod execute;
@@ -11,17 +11,19 @@ mod feed;
 #[cfg(test)]
 mod field_tests;
 mod node_leases;
+mod tracks;
 mod wake;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use bramble_master_core::action::Action;
-use bramble_master_core::controllers::{self, World};
+use bramble_master_core::controllers::lanes::{LANES, Lane};
+use bramble_master_core::controllers::{World, contacts_change_at};
 use bramble_master_core::scheduler::Scheduler;
-use bramble_master_core::view::resource::Resource;
+use bramble_master_core::view::resource::{ObjectKey, Resource};
 use bramble_master_core::view::timestamp::Timestamp;
 use bramble_shared::ids::NodeId;
 use bramble_shared::lease::LeaseProfile;
@@ -41,12 +43,18 @@ use crate::token::Tokens;
 use events::EventRecorder;
 use execute::Executor;
 use feed::Feed;
+use tracks::Tracks;
 use wake::Wake;
 
 /// Pause after a run, so that a burst of changes is decided on together.
 const COALESCE: Duration = Duration::from_millis(2);
 /// Time between two looks for events that are too old.
 const EXPIRE_EVENTS: Duration = Duration::from_secs(60);
+/// Time between two looks of the controllers at everything, for what no change pointed at.
+const FULL_PASS: Duration = Duration::from_secs(600);
+/// Pause before a controller looks again at what it could not do, if nothing changes before, in
+/// milliseconds.
+const FAILED_PAUSE_MS: i64 = 1_000;
 /// Pause before the store is read again after its watch failed.
 const RETRY: Duration = Duration::from_millis(200);
 /// Where cluster DNS answers, counted from the start of the Service range.
@@ -162,8 +170,9 @@ struct ControlLoop {
 enum Done {
     /// A binding failed: the pod (by uid) is not where the scheduler thinks.
     NotBound(Arc<str>),
-    /// The controllers' actions are done; all their writes have at most this revision.
-    Controllers(Revision),
+    /// A lane's actions are done; all its writes have at most this revision. The keys are those to
+    /// be looked at again, since something failed.
+    Lane(Lane, Revision, BTreeSet<ObjectKey>),
 }
 
 impl ControlLoop {
@@ -191,9 +200,8 @@ impl ControlLoop {
         let (done_in, mut done) = mpsc::unbounded_channel();
         let mut schedule = true;
         let mut control = true;
-        // Until then the controllers would not see what they have done.
-        let mut controlling = false;
-        let mut barrier: Revision = 0;
+        let mut tracks = Tracks::default();
+        let mut full_pass_at = Instant::now() + FULL_PASS;
         let mut wake = Wake::new(Instant::now());
         loop {
             if schedule {
@@ -201,9 +209,13 @@ impl ControlLoop {
                 let wait = self.schedule(feed, &done_in);
                 wake.scheduler_ran(Instant::now(), wait);
             }
-            if control && !controlling && feed.revision() >= barrier {
-                control = false;
-                let wait = self.control(feed, &done_in, &mut controlling);
+            if control {
+                if Instant::now() >= full_pass_at {
+                    feed.parts().1.note_everything();
+                    full_pass_at = Instant::now() + FULL_PASS;
+                }
+                let (waiting, wait) = self.control(feed, &done_in, &mut tracks);
+                control = waiting;
                 wake.controllers_ran(Instant::now(), wait);
             }
             let wait = async {
@@ -246,9 +258,11 @@ impl ControlLoop {
                         self.scheduler.forget(&uid);
                         schedule = true;
                     }
-                    Done::Controllers(revision) => {
-                        controlling = false;
-                        barrier = revision;
+                    Done::Lane(lane, revision, failed) => {
+                        tracks.end(lane, revision);
+                        let again = Timestamp(now().0.saturating_add(FAILED_PAUSE_MS));
+                        feed.parts().1.note_failed(lane, failed, again);
+                        control = true;
                     }
                 },
                 () = wait => {
@@ -280,33 +294,45 @@ impl ControlLoop {
         wait
     }
 
-    /// Runs all controllers and has their actions carried out; returns after how long to run again.
+    /// Runs all lanes that have something to look at, and has their actions carried out. Returns
+    /// whether some lane waits for what it did last, and after how long to run again.
     fn control(
         &self,
-        feed: &Feed,
+        feed: &mut Feed,
         done: &mpsc::UnboundedSender<Done>,
-        controlling: &mut bool,
-    ) -> Option<Duration> {
-        let now = now();
-        let world = World {
-            snapshot: feed.snapshot(),
-            contacts: &self.heartbeats.contacts(),
-            power: &self.heartbeats.power(),
-            now,
-        };
-        let outcome = controllers::reconcile(&world);
-        let wait = outcome.next_deadline.map(|at| until(at, now));
-        if outcome.actions.is_empty() {
-            return wait;
+        tracks: &mut Tracks,
+    ) -> (bool, Option<Duration>) {
+        let (now, seen) = (now(), feed.revision());
+        let (snapshot, lanes) = feed.parts();
+        let (contacts, power) = (self.heartbeats.contacts(), self.heartbeats.power());
+        lanes.note_contacts(snapshot, &contacts);
+        let world = World { snapshot, contacts: &contacts, power: &power, now };
+        let mut waiting = false;
+        for lane in LANES {
+            if !lanes.pending(lane, now) {
+                continue;
+            }
+            if !tracks.free(lane, seen) {
+                waiting = true;
+                continue;
+            }
+            let run = lanes.run(lane, &world);
+            if run.actions.is_empty() {
+                continue;
+            }
+            tracks.begin(lane);
+            let (executor, done) = (self.executor.clone(), done.clone());
+            let objects = self.objects.clone();
+            tokio::spawn(async move {
+                let failed = executor.execute(run.actions).await;
+                let keys = if failed.is_empty() { BTreeSet::new() } else { run.keys };
+                // The loop may have ended.
+                let _ = done.send(Done::Lane(lane, objects.revision(), keys));
+            });
         }
-        *controlling = true;
-        let (executor, done, objects) = (self.executor.clone(), done.clone(), self.objects.clone());
-        tokio::spawn(async move {
-            executor.execute(outcome.actions).await;
-            // The loop may have ended.
-            let _ = done.send(Done::Controllers(objects.revision()));
-        });
-        wait
+        let deadline =
+            lanes.next_deadline().into_iter().chain(contacts_change_at(&contacts, now)).min();
+        (waiting, deadline.map(|at| until(at, now)))
     }
 
     /// Tells membership which nodes there are.

@@ -59,12 +59,18 @@ pub fn reconcile(world: &World<'_>) -> Outcome {
     outcome.merge(deployment::reconcile(snapshot, now));
     outcome.merge(namespaces::reconcile(snapshot, now));
     outcome.merge(garbage::reconcile(snapshot));
-    if let Some(changes_in) = contacts.changes_in {
-        let ms = i64::try_from(changes_in.as_millis()).unwrap_or(i64::MAX);
-        // The millisecond that was cut off must have passed, too.
-        outcome.wake_at(Timestamp(now.0.saturating_add(ms).saturating_add(1)));
+    if let Some(at) = contacts_change_at(contacts, now) {
+        outcome.wake_at(at);
     }
     outcome
+}
+
+/// When membership will be different although nothing happens.
+#[must_use]
+pub fn contacts_change_at(contacts: &Contacts, now: Timestamp) -> Option<Timestamp> {
+    let ms = i64::try_from(contacts.changes_in?.as_millis()).unwrap_or(i64::MAX);
+    // The millisecond that was cut off must have passed, too.
+    Some(Timestamp(now.0.saturating_add(ms).saturating_add(1)))
 }
 
 /// What one run of a controller wants.

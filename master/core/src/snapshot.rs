@@ -82,6 +82,9 @@ pub struct Snapshot {
     endpoint_slices: Objects<EndpointSliceView>,
     namespaces: Objects<NamespaceView>,
     others: BTreeMap<Resource, Objects<ObjectView>>,
+    /// Objects of resources with a view that this build cannot read, and why. Garbage collection
+    /// and namespaces see them all the same.
+    unreadable: BTreeMap<ObjectId, (Arc<ObjectView>, Arc<str>)>,
     ids_by_uid: BTreeMap<Arc<str>, ObjectId>,
     dependents_by_owner: BTreeMap<Arc<str>, BTreeSet<ObjectId>>,
     pods_by_node: BTreeMap<Arc<str>, BTreeSet<ObjectKey>>,
@@ -101,6 +104,8 @@ impl Snapshot {
     /// # Errors
     ///
     /// Returns [`DecodeError`] if key or value are not those of an object; then nothing changed.
+    /// An object of which only the metadata, or the name alone, can be read is taken in as that;
+    /// see [`Snapshot::unreadable`].
     pub fn apply(
         &mut self,
         key: &str,
@@ -119,10 +124,18 @@ impl Snapshot {
             self.remove(&id);
             return Ok(if removed { Changed::Removed(id) } else { Changed::Nothing });
         };
-        let failed = |source| DecodeError::Value { key: key.to_owned(), source };
-        self.insert(&id, value, mod_revision).map_err(failed)?;
+        if let Err(error) = self.insert(&id, value, mod_revision) {
+            let failed = |source| DecodeError::Value { key: key.to_owned(), source };
+            self.insert_unreadable(&id, value, mod_revision, &error).map_err(failed)?;
+        }
         self.revision = self.revision.max(mod_revision);
         Ok(if known.is_some() { Changed::Modified(id) } else { Changed::Added(id) })
+    }
+
+    /// Why an object cannot be read, if it cannot.
+    #[must_use]
+    pub fn unreadable(&self, id: &ObjectId) -> Option<&str> {
+        self.unreadable.get(id).map(|(_, reason)| &**reason)
     }
 
     /// All pods.
@@ -232,6 +245,9 @@ impl Snapshot {
     /// The metadata of any object.
     #[must_use]
     pub fn meta(&self, id: &ObjectId) -> Option<&Meta> {
+        if let Some((object, _)) = self.unreadable.get(id) {
+            return Some(&object.metadata);
+        }
         let key = &id.key;
         match Kind::of(&id.resource) {
             Kind::Pod => self.pods.get(key).map(|object| &object.meta),
@@ -250,6 +266,8 @@ impl Snapshot {
         let others = self.others.iter().flat_map(|(resource, objects)| {
             objects.values().map(move |object| (resource, &object.metadata))
         });
+        let unreadable =
+            self.unreadable.iter().map(|(id, (object, _))| (&id.resource, &object.metadata));
         let pods = self.pods.values().map(|object| (&PODS, &object.meta));
         let nodes = self.nodes.values().map(|object| (&NODES, &object.meta));
         let sets = self.replica_sets.values().map(|object| (&REPLICA_SETS, &object.meta));
@@ -264,6 +282,27 @@ impl Snapshot {
             .chain(slices)
             .chain(namespaces)
             .chain(others)
+            .chain(unreadable)
+    }
+
+    /// Takes in what can be read of an object: its metadata, or else its name alone.
+    fn insert_unreadable(
+        &mut self,
+        id: &ObjectId,
+        value: &[u8],
+        revision: u64,
+        reason: &serde_json::Error,
+    ) -> serde_json::Result<()> {
+        let json: serde_json::Value = serde_json::from_slice(value)?;
+        let mut view: ObjectView = serde_json::from_value(json).unwrap_or_default();
+        view.metadata.resource_version = revision;
+        view.metadata.namespace = Arc::clone(&id.key.namespace);
+        view.metadata.name = Arc::clone(&id.key.name);
+        self.remove(id);
+        let reason = Arc::from(reason.to_string());
+        self.unreadable.insert(id.clone(), (Arc::new(view), reason));
+        self.index(id);
+        Ok(())
     }
 
     fn insert(&mut self, id: &ObjectId, value: &[u8], revision: u64) -> serde_json::Result<()> {
@@ -381,8 +420,14 @@ impl Snapshot {
         }
     }
 
-    /// Forgets what the indexes hold of the present version of an object.
+    /// Forgets what the indexes hold of the present version of an object, and that it could not be
+    /// read.
     fn unindex(&mut self, id: &ObjectId) {
+        self.unindex_present(id);
+        self.unreadable.remove(id);
+    }
+
+    fn unindex_present(&mut self, id: &ObjectId) {
         let Some(meta) = self.meta(id) else { return };
         let uid = Arc::clone(&meta.uid);
         let owners: Vec<Arc<str>> =
@@ -516,11 +561,38 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_value_is_refused_and_keeps_the_old_one() {
+    fn what_is_no_json_is_refused_and_keeps_the_old_one() {
         let mut snapshot = Snapshot::new();
         apply(&mut snapshot, "/core/pods/d/a", &pod(Some("n1"), None), 1);
-        snapshot.apply("/core/pods/d/a", Some(b"{\"spec\":3}"), 2).unwrap_err();
+        snapshot.apply("/core/pods/d/a", Some(b"{\"spec\":"), 2).unwrap_err();
         assert_eq!(snapshot.pods_on("n1").count(), 1);
+    }
+
+    #[test]
+    fn unreadable_object_is_seen_by_name_owner_and_namespace() {
+        let mut snapshot = Snapshot::new();
+        let key = "/core/pods/d/a";
+        let id = ObjectId::from_store_key(key).unwrap();
+        apply(&mut snapshot, key, &pod(Some("n1"), None), 1);
+        let mut odd = pod(Some("n1"), Some("set"));
+        odd["spec"] = json!("odd");
+        assert!(matches!(apply(&mut snapshot, key, &odd, 2), Changed::Modified(_)));
+        assert!(snapshot.unreadable(&id).is_some());
+        assert_eq!(snapshot.pods().len() + snapshot.pods_on("n1").count(), 0);
+        assert_eq!(snapshot.metas().count(), 1);
+        assert_eq!(snapshot.dependents("set").count(), 1);
+        assert_eq!(snapshot.by_uid("u1"), Some(&id));
+        // Metadata that makes no sense leaves the name.
+        apply(&mut snapshot, key, &json!({"metadata": "odd"}), 3);
+        assert_eq!(snapshot.meta(&id).map(|meta| &*meta.name), Some("a"));
+        assert_eq!(snapshot.dependents("set").count(), 0);
+        // Once it can be read it is one like all others.
+        apply(&mut snapshot, key, &pod(Some("n1"), None), 4);
+        assert_eq!((snapshot.unreadable(&id), snapshot.pods_on("n1").count()), (None, 1));
+        assert_eq!(snapshot.metas().count(), 1);
+        apply(&mut snapshot, key, &odd, 5);
+        snapshot.apply(key, None, 6).unwrap();
+        assert_eq!((snapshot.metas().count(), snapshot.owner_uids().count()), (0, 0));
     }
 
     #[test]

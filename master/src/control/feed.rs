@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bramble_master_core::controllers::lanes::Lanes;
 use bramble_master_core::scheduler::Scheduler;
 use bramble_master_core::snapshot::{Changed, Snapshot};
 use bramble_master_core::view::resource::Resource;
@@ -19,6 +20,7 @@ const OWN_PREFIX: &str = "/bramble/";
 #[derive(Debug)]
 pub(super) struct Feed {
     snapshot: Snapshot,
+    lanes: Lanes,
     desired: Arc<Desired>,
     /// Keys that were read, to know what was deleted while nobody watched.
     keys: BTreeSet<Arc<str>>,
@@ -30,12 +32,18 @@ impl Feed {
     /// A cache that knows nothing.
     pub(super) fn new(desired: Arc<Desired>) -> Self {
         let (snapshot, keys) = (Snapshot::new(), BTreeSet::new());
-        Self { snapshot, desired, keys, revision: 0, changed: false }
+        let lanes = Lanes::default();
+        Self { snapshot, lanes, desired, keys, revision: 0, changed: false }
     }
 
     /// What is known.
     pub(super) const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// What is known, and what has to be looked at.
+    pub(super) const fn parts(&mut self) -> (&Snapshot, &mut Lanes) {
+        (&self.snapshot, &mut self.lanes)
     }
 
     /// Everything up to this revision is known.
@@ -63,6 +71,7 @@ impl Feed {
             self.take(&entry.key, Some(entry), entry.mod_revision);
         }
         self.snapshot.synced = true;
+        self.lanes.note_everything();
         self.revision = reply.revision;
         let gone = before.iter().filter(|key| !self.keys.contains(*key)).map(|key| (&**key, None));
         let present = reply.entries.iter().map(|entry| (&*entry.key, Some(entry)));
@@ -97,9 +106,16 @@ impl Feed {
             None => drop(self.keys.remove(key)),
         }
         let value = entry.map(|entry| &*entry.value);
-        self.snapshot.apply(key, value, revision).unwrap_or_else(|error| {
+        let applied = self.lanes.apply(&mut self.snapshot, key, value, revision);
+        let changed = applied.unwrap_or_else(|error| {
             tracing::error!(error = %Chain(&error), "a stored object cannot be read");
             Changed::Nothing
-        })
+        });
+        if let Some((id, reason)) =
+            changed.id().and_then(|id| Some((id, self.snapshot.unreadable(id)?)))
+        {
+            tracing::warn!(object = %id, reason, "only the metadata of an object can be read");
+        }
+        changed
     }
 }

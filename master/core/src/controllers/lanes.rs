@@ -179,9 +179,13 @@ impl Lanes {
         self.dirty(Lane::NodePower, nameless());
     }
 
-    /// Notes that keys have to be looked at again, since what they asked for failed.
-    pub fn note_failed(&mut self, lane: Lane, keys: BTreeSet<ObjectKey>) {
-        self.todo(lane).dirty.extend(keys);
+    /// Notes that keys have to be looked at again at some time, since what they asked for failed.
+    pub fn note_failed(&mut self, lane: Lane, keys: BTreeSet<ObjectKey>, at: Timestamp) {
+        let deadlines = &mut self.todo(lane).deadlines;
+        for key in keys {
+            let deadline = deadlines.entry(key).or_insert(at);
+            *deadline = at.min(*deadline);
+        }
     }
 
     /// Whether a lane has something to look at.

@@ -195,6 +195,6 @@ fn failed_key_is_looked_at_again_and_a_run_is_bounded() {
     while lanes.pending(Lane::Garbage, NOW) {
         assert!(lanes.run(Lane::Garbage, &world).actions.is_empty());
     }
-    lanes.note_failed(Lane::Garbage, first.keys);
+    lanes.note_failed(Lane::Garbage, first.keys, NOW);
     assert_eq!(lanes.run(Lane::Garbage, &world).actions.len(), garbage::ACTIONS_MAX);
 }

@@ -122,7 +122,7 @@ impl Model {
                 quiet &= run.actions.is_empty();
                 if !self.execute(run.actions) {
                     // As the shell does.
-                    self.lanes.note_failed(lane, run.keys);
+                    self.lanes.note_failed(lane, run.keys, NOW);
                 }
             }
             if quiet {
