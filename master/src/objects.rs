@@ -33,7 +33,7 @@ pub(crate) use addresses::Addresses;
 pub(crate) use key::store_status;
 pub(crate) use list::{List, ListOptions, Page, prefix};
 pub(crate) use patch::{Patch, PatchRequest, Patched};
-pub(crate) use stored::{Shape, append, append_at, decode, decode_for_columns};
+pub(crate) use stored::{Shape, append, append_at, decode, decode_for_columns, served};
 
 /// The object service; cheap to clone.
 #[derive(Clone, Debug)]

@@ -149,6 +149,30 @@ fn no_file_is_a_drawer() {
 }
 
 #[test]
+fn only_a_descriptor_knows_a_kind_by_its_name() {
+    // What the API server does for one kind only stands in that kind's descriptor.
+    let asked = ["resource.kind", "resource.plural", "resource.group"];
+    let compared = [" == \"", " != \"", ".as_str() == \"", ".as_str() != \""];
+    let places = ["master/api/src", "master/src/objects", "master/src/http"];
+    for path in sources() {
+        let name = path.strip_prefix(root()).unwrap().to_owned();
+        let inside = places.iter().any(|place| name.starts_with(place));
+        if !inside || name.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let found = asked.iter().any(|asked| {
+                compared.iter().any(|compared| line.contains(&[*asked, *compared].concat()))
+                    || line.contains(&["match ", *asked].concat())
+                    || line.contains(&["match (", *asked].concat())
+            });
+            assert!(!found, "{}:{} asks for a kind: {line}", name.display(), number + 1);
+        }
+    }
+}
+
+#[test]
 fn only_one_tls_provider_is_linked() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     for foreign in ["aws-lc-sys", "openssl-sys"] {

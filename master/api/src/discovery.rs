@@ -72,10 +72,11 @@ pub(crate) fn groups() -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// Versions of a group.
-pub(crate) fn versions(group: &str) -> BTreeSet<&'static str> {
+/// Versions of a group, the preferred one first: all are stable, so that is the newest.
+pub(crate) fn versions(group: &str) -> Vec<&'static str> {
     let resources = registry::all().iter().filter(|resource| resource.group == group);
-    resources.map(|resource| resource.version).collect()
+    let versions: BTreeSet<&str> = resources.map(|resource| resource.version).collect();
+    versions.into_iter().rev().collect()
 }
 
 /// Resources of a version of a group.
@@ -89,7 +90,6 @@ fn group_value(group: &'static str) -> Value {
         .into_iter()
         .map(|version| json!({"groupVersion": format!("{group}/{version}"), "version": version}))
         .collect();
-    // Every group has one version so far; the first is the preferred one.
     let preferred = versions.first().cloned().unwrap_or_default();
     json!({"name": group, "versions": versions, "preferredVersion": preferred})
 }
@@ -225,6 +225,10 @@ mod tests {
             .iter()
             .map(|item| item["metadata"]["name"].clone())
             .collect();
-        assert_eq!(names, [json!("apps"), json!("coordination.k8s.io"), json!("discovery.k8s.io")]);
+        assert_eq!(names.len(), groups().len());
+        assert!(names.is_sorted_by_key(|name| name.as_str().unwrap().to_owned()));
+        assert_eq!(names[1], json!("apps"));
+        let preferred = api_group("autoscaling").unwrap()["preferredVersion"]["version"].clone();
+        assert_eq!(preferred, json!("v2"));
     }
 }

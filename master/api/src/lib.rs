@@ -7,6 +7,7 @@
 //! all read.
 #![forbid(unsafe_code)]
 
+mod convert;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
@@ -27,5 +28,5 @@ pub mod timestamp;
 pub mod unsupported;
 pub mod validate;
 
-pub use resource::{Class, Resource, Subresource};
+pub use resource::{Class, Handler, Holds, Resource, Strategy, Subresource};
 pub use status::{FieldError, Status};

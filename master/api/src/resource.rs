@@ -3,15 +3,19 @@
 
 use serde_json::{Map, Value};
 
+use crate::defaults;
 use crate::schema::{self, Message};
 use crate::status::FieldError;
-use crate::table::Column;
+use crate::table::{self, Column};
+use crate::validate::{self, names};
 
 /// How durable changes of a resource have to be; the store's classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// What a client was told is stored, is stored.
     Intent,
+    /// In memory first; becomes durable with the next commit, or after a while.
+    Reported,
     /// In memory only: events and leases.
     Volatile,
 }
@@ -39,8 +43,6 @@ pub struct Resource {
     pub categories: &'static [&'static str],
     /// What is below an object's path.
     pub subresources: &'static [Subresource],
-    /// Durability of its objects.
-    pub class: Class,
     /// Fields that a field selector may name, beyond `metadata.name` and `metadata.namespace`.
     pub fields: &'static [&'static str],
     /// Columns of the printed table.
@@ -55,6 +57,82 @@ pub struct Resource {
     pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
     /// Whether `metadata.generation` counts changes of the spec.
     pub generation: bool,
+    /// Where the pod spec in its objects is, if there is one.
+    pub pod_spec: Option<&'static str>,
+    /// What is special about how its objects are written and deleted.
+    pub strategy: Strategy,
+    /// How its objects are kept, if not as they are served.
+    pub storage: Option<Storage>,
+}
+
+/// How objects are kept that are served in more than one form: all forms have the same objects.
+#[derive(Debug, Clone, Copy)]
+pub struct Storage {
+    /// Group of the form that is kept; its plural name is the same.
+    pub group: &'static str,
+    /// Makes the served form of a kept object.
+    pub read: fn(&mut Value),
+    /// Makes the kept form of a served object.
+    pub write: fn(&mut Value),
+}
+
+/// What is special about a resource where its objects are written and deleted: nobody else asks
+/// for a kind by its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Strategy {
+    /// How durable a change from an old object, if there was one, to a new one has to be.
+    pub class: fn(Option<&Value>, &Value) -> Class,
+    /// Finds what is wrong with a name.
+    pub name: fn(&str) -> Vec<String>,
+    /// The first status of an object, which clients cannot set.
+    pub initial_status: fn(&Value) -> Value,
+    /// Changes a new object once its name and uid are known.
+    pub named: fn(&mut Value),
+    /// Takes from the old object what an ordinary update cannot change.
+    pub prepare_update: fn(&Value, &mut Value),
+    /// Whether an update may leave out the resource version that it is based on.
+    pub unconditional_update: bool,
+    /// Whether dependents stay unless the client wants otherwise.
+    pub orphans: bool,
+    /// Whether objects are created in a namespace that is being deleted, too.
+    pub outlives_namespace: bool,
+    /// Seconds that an object takes to end, if it needs any.
+    pub grace_s: fn(&Value) -> Option<i64>,
+    /// Whether more than its finalizers holds an object that is being deleted.
+    pub held: fn(&Value) -> bool,
+    /// Changes an object that begins to be deleted.
+    pub deleting: fn(&mut Value),
+    /// What its objects hold that no other may have.
+    pub holds: Holds,
+}
+
+/// What objects hold that no other object may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Nothing.
+    Nothing,
+    /// Cluster addresses and node ports.
+    ServiceAddresses,
+    /// The number and the pod range of a node.
+    NodeNumbers,
+}
+
+impl Strategy {
+    /// Nothing is special.
+    pub(crate) const PLAIN: Self = Self {
+        class: |_, _| Class::Intent,
+        name: names::dns_subdomain,
+        initial_status: |_| Value::Object(Map::new()),
+        named: |_| {},
+        prepare_update: |_, _| {},
+        unconditional_update: true,
+        orphans: false,
+        outlives_namespace: false,
+        grace_s: |_| None,
+        held: |_| false,
+        deleting: |_| {},
+        holds: Holds::Nothing,
+    };
 }
 
 /// One subresource, such as `status`.
@@ -70,6 +148,25 @@ pub struct Subresource {
     pub kind: &'static str,
     /// What can be done with it.
     pub verbs: &'static [&'static str],
+    /// Who answers.
+    pub handler: Handler,
+}
+
+/// What a subresource is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    /// The status of the object.
+    Status,
+    /// The number of its replicas.
+    Scale,
+    /// What a pod's containers have written.
+    Log,
+    /// The node of a pod.
+    Binding,
+    /// Deletion of a pod that disruption budgets may refuse.
+    Eviction,
+    /// The finalizers in a namespace's spec.
+    Finalize,
 }
 
 /// Verbs of a resource that can be stored.
@@ -79,6 +176,49 @@ pub(crate) const ALL_VERBS: &[&str] =
 pub(crate) const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
 impl Resource {
+    /// A plain resource in namespaces: no subresources, no rules, printed by name and age.
+    pub(crate) const fn namespaced(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+        singular: &'static str,
+    ) -> Self {
+        Self {
+            group,
+            version,
+            kind,
+            plural,
+            singular,
+            short_names: &[],
+            namespaced: true,
+            verbs: ALL_VERBS,
+            categories: &[],
+            subresources: &[],
+            fields: &[],
+            columns: table::PLAIN_COLUMNS,
+            cells: table::plain_cells,
+            defaults: defaults::nothing,
+            validate: validate::nothing,
+            validate_update: validate::nothing_changed,
+            generation: false,
+            pod_spec: None,
+            strategy: Strategy::PLAIN,
+            storage: None,
+        }
+    }
+
+    /// As [`Resource::namespaced`], but cluster-scoped.
+    pub(crate) const fn cluster(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+        singular: &'static str,
+    ) -> Self {
+        Self { namespaced: false, ..Self::namespaced(group, version, kind, plural, singular) }
+    }
+
     /// Group and version as an object's `apiVersion` has them.
     #[must_use]
     pub fn api_version(&self) -> String {
@@ -124,7 +264,8 @@ impl Resource {
     /// What the store keys of all its objects start with.
     #[must_use]
     pub fn prefix(&self) -> String {
-        let group = if self.group.is_empty() { "core" } else { self.group };
+        let group = self.storage.map_or(self.group, |storage| storage.group);
+        let group = if group.is_empty() { "core" } else { group };
         format!("/{group}/{}/", self.plural)
     }
 
@@ -162,7 +303,7 @@ impl Subresource {
         version: &'static str,
         kind: &'static str,
     ) -> Self {
-        Self { name: "status", group, version, kind, verbs: STATUS_VERBS }
+        Self { name: "status", group, version, kind, verbs: STATUS_VERBS, handler: Handler::Status }
     }
 
     /// The `scale` subresource.
@@ -174,6 +315,7 @@ impl Subresource {
             version: "v1",
             kind: "Scale",
             verbs: STATUS_VERBS,
+            handler: Handler::Scale,
         }
     }
 }

@@ -493,6 +493,7 @@ fn field_value(object: &Value, field: &str) -> String {
     let found = match field {
         // The only old names that upstream still takes.
         "name" => object.pointer("/metadata/name"),
+        "status.successful" => object.pointer("/status/succeeded"),
         "reportingComponent" => object.get("reportingComponent"),
         "source" => {
             object.pointer("/source/component").or_else(|| object.get("reportingComponent"))
@@ -517,7 +518,7 @@ fn field_value(object: &Value, field: &str) -> String {
         Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
         None | Some(Value::Null | Value::Array(_) | Value::Object(_)) => match field {
             "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
-            "status.replicas" => "0".to_owned(),
+            "status.replicas" | "status.successful" => "0".to_owned(),
             _ => String::new(),
         },
     }

@@ -1,8 +1,14 @@
 //! What a write may touch: status apart from spec, and metadata that belongs to the system.
 //!
-//! The uid, the creation time, the namespace and the generated name are the API server's.
+//! The uid, the creation time, the namespace and the generated name are the API server's. What is
+//! special about a kind is in the module of its name, and its descriptor leads there.
 
-use serde_json::{Map, Value, json};
+pub(crate) mod job;
+pub(crate) mod lease;
+pub(crate) mod namespace;
+pub(crate) mod pod;
+
+use serde_json::{Map, Value};
 
 use crate::object;
 use crate::resource::Resource;
@@ -29,19 +35,15 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
             metadata.insert("generation".to_owned(), 1.into());
         }
     }
-    let status = match (resource.group, resource.kind) {
-        ("", "Pod") => Some(json!({"phase": "Pending", "qosClass": quality_of_service(object)})),
-        ("", "Namespace") => Some(json!({"phase": "Active"})),
-        ("", "Service") => Some(json!({"loadBalancer": {}})),
-        ("apps", "ReplicaSet") => Some(json!({"replicas": 0})),
-        // A node registers itself along with its status.
-        ("", "Node") => object.get("status").cloned().or_else(|| Some(json!({}))),
-        _ if resource.has_status() => Some(json!({})),
-        _ => None,
-    };
+    let status = resource.has_status().then(|| (resource.strategy.initial_status)(object));
     if let (Some(status), Some(fields)) = (status, object.as_object_mut()) {
         fields.insert("status".to_owned(), status);
     }
+}
+
+/// Changes a new object once its name and uid are known; again for every name that is tried.
+pub fn named(resource: &Resource, object: &mut Value) {
+    (resource.strategy.named)(object);
 }
 
 /// Prepares an update: of `status` only the status and of the rest everything but the status is
@@ -70,11 +72,7 @@ pub fn prepare_update(
     if resource.has_status() {
         put(new.as_object_mut(), "status", old.get("status").cloned());
     }
-    if resource.kind == "Namespace" && subresource != Some("finalize") {
-        // Finalizers of the spec go by their own subresource.
-        let finalizers = old.pointer("/spec/finalizers").cloned();
-        put(object::child(new, "spec"), "finalizers", finalizers);
-    }
+    (resource.strategy.prepare_update)(old, new);
     let changed = resource.generation && content(old) != content(new);
     let Some(metadata) = object::child(new, "metadata") else { return };
     for key in SYSTEM_METADATA {
@@ -107,35 +105,11 @@ fn put(object: Option<&mut Map<String, Value>>, key: &str, value: Option<Value>)
     }
 }
 
-/// Quality of service of a pod: `Guaranteed`, `Burstable` or `BestEffort`.
-#[must_use]
-pub fn quality_of_service(pod: &Value) -> &'static str {
-    let containers = object::items(pod, "/spec/initContainers")
-        .iter()
-        .chain(object::items(pod, "/spec/containers"));
-    let (mut any, mut guaranteed) = (false, true);
-    for container in containers {
-        for name in ["cpu", "memory"] {
-            let amount = |kind: &str| {
-                let text = object::text(container, &format!("/resources/{kind}/{name}"));
-                text.parse::<crate::quantity::Quantity>().ok().filter(|amount| !amount.is_zero())
-            };
-            let (request, limit) = (amount("requests"), amount("limits"));
-            any |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::registry;
+    use serde_json::json;
 
     #[test]
     fn a_created_pod_is_pending_with_its_quality_of_service() {
@@ -146,21 +120,6 @@ mod tests {
         prepare_create(pods, &mut pod);
         assert_eq!(pod["metadata"], json!({"name": "a", "generation": 1}));
         assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "Burstable"}));
-    }
-
-    #[test]
-    fn quality_of_service_follows_requests_and_limits() {
-        let check = |resources: Value, expected: &str| {
-            let pod = json!({"spec": {"containers": [{"resources": resources}]}});
-            assert_eq!(quality_of_service(&pod), expected);
-        };
-        check(json!({}), "BestEffort");
-        check(json!({"limits": {"cpu": "1"}}), "Burstable");
-        check(json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed");
-        check(
-            json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Mi"}}),
-            "Burstable",
-        );
     }
 
     #[test]

@@ -7,15 +7,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bramble_api::Status;
 use bramble_api::table::IncludeObject;
+use bramble_api::{Resource, Status};
 use bramble_store::{KeyValue, WatchEvent};
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::accept::Form;
 use super::collection::Printer;
-use crate::objects::{Shape, append_at, decode_for_columns};
+use crate::objects::{Shape, append_at, decode_for_columns, served};
 
 /// Changes that are kept: watchers that are awake are no further apart.
 const RECENT_MAX: usize = 32;
@@ -48,13 +48,30 @@ pub(super) struct SharedEvent {
 
 impl SharedEvents {
     /// The one that all share of this change.
-    pub(super) fn share(&self, event: &WatchEvent) -> Arc<SharedEvent> {
+    ///
+    /// # Errors
+    ///
+    /// 500 when what is stored is damaged.
+    pub(super) fn share(
+        &self,
+        resource: &Resource,
+        event: &WatchEvent,
+    ) -> Result<Arc<SharedEvent>, Status> {
+        // The other form of the same change has the same key and revision.
+        if resource.storage.is_some() {
+            let form = |entry: &Option<KeyValue>| {
+                entry.clone().map(|entry| served(resource, entry)).transpose()
+            };
+            let (current, previous) = (form(&event.current)?, form(&event.previous)?);
+            let event = WatchEvent { current, previous, ..event.clone() };
+            return Ok(Arc::new(SharedEvent::new(event)));
+        }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |shared: &&Arc<SharedEvent>| {
             shared.event.revision == event.revision && shared.event.key == event.key
         };
         if let Some(found) = recent.iter().rev().find(same) {
-            return Arc::clone(found);
+            return Ok(Arc::clone(found));
         }
         let shared = Arc::new(SharedEvent::new(event.clone()));
         recent.push_back(Arc::clone(&shared));
@@ -62,7 +79,7 @@ impl SharedEvents {
         while recent.len() > RECENT_MAX || (bytes > RECENT_BYTES && recent.len() > 1) {
             bytes -= recent.pop_front().map_or(0, |oldest| oldest.bytes());
         }
-        shared
+        Ok(shared)
     }
 }
 
@@ -225,9 +242,16 @@ mod tests {
         let resource = Objects::resource("", "configmaps");
         let printer = |form| Printer { resource, form, include: IncludeObject::Metadata, now: 0 };
         let change = event(None, Some("web"));
-        let first = events.share(&change).line(Kind::Added, &printer(Form::Object), false).unwrap();
-        let second =
-            events.share(&change).line(Kind::Added, &printer(Form::Object), false).unwrap();
+        let first = events
+            .share(Objects::resource("", "configmaps"), &change)
+            .unwrap()
+            .line(Kind::Added, &printer(Form::Object), false)
+            .unwrap();
+        let second = events
+            .share(Objects::resource("", "configmaps"), &change)
+            .unwrap()
+            .line(Kind::Added, &printer(Form::Object), false)
+            .unwrap();
         assert_eq!(first.as_ptr(), second.as_ptr());
         let parsed: Value = serde_json::from_slice(&first).unwrap();
         assert_eq!(
@@ -236,7 +260,11 @@ mod tests {
         );
 
         for form in [Form::Metadata, Form::Table] {
-            let line = events.share(&change).line(Kind::Added, &printer(form), false).unwrap();
+            let line = events
+                .share(Objects::resource("", "configmaps"), &change)
+                .unwrap()
+                .line(Kind::Added, &printer(form), false)
+                .unwrap();
             let kind = if form == Form::Table { "Table" } else { "PartialObjectMetadata" };
             let parsed: Value = serde_json::from_slice(&line).unwrap();
             assert_eq!(parsed["object"]["kind"], kind);
@@ -252,7 +280,7 @@ mod tests {
         let events = SharedEvents::default();
         for revision in 0..1_000 {
             let change = WatchEvent { revision, ..event(Some("web"), Some("db")) };
-            drop(events.share(&change));
+            drop(events.share(Objects::resource("", "configmaps"), &change).unwrap());
         }
         assert_eq!(events.recent.lock().unwrap().len(), RECENT_MAX);
     }

@@ -1,6 +1,6 @@
 //! Parts of objects that have a path of their own.
 
-use bramble_api::Status;
+use bramble_api::{Handler, Status};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -16,26 +16,23 @@ pub(super) async fn handle(
     method: &Method,
     body: Incoming,
 ) -> Result<Response<Body>, Status> {
-    let core = call.resource.group.is_empty();
-    match (call.resource.plural, part, method.as_str()) {
-        (_, "status", "GET") if call.resource.has_status() => read::get(call).await,
-        (_, "status", "PUT") if call.resource.has_status() => {
-            write::update(call, Part::Status, body).await
-        }
-        (_, "status", "PATCH") if call.resource.has_status() => {
-            write::patch(call, Part::Status, body).await
-        }
-        (_, "scale", _) if call.resource.subresource("scale").is_some() => {
-            scale::handle(call, method, body).await
-        }
-        ("pods", "log", "GET") if core => logs::handle(call).await,
-        ("pods", "binding", "POST") if core => bind(call, body).await,
-        ("pods", "eviction", "POST") if core => evict(call, body).await,
-        ("namespaces", "finalize", "PUT") if core => finalize(call, body).await,
-        _ if call.resource.subresource(part).is_some() || part == "status" => {
-            Err(Status::method_not_supported(call.resource, method.as_str()))
-        }
-        _ => Err(Status::not_found_path()),
+    let Some(subresource) = call.resource.subresource(part) else {
+        return Err(if part == "status" {
+            Status::method_not_supported(call.resource, method.as_str())
+        } else {
+            Status::not_found_path()
+        });
+    };
+    match (subresource.handler, method.as_str()) {
+        (Handler::Status, "GET") => read::get(call).await,
+        (Handler::Status, "PUT") => write::update(call, Part::Status, body).await,
+        (Handler::Status, "PATCH") => write::patch(call, Part::Status, body).await,
+        (Handler::Scale, _) => scale::handle(call, method, body).await,
+        (Handler::Log, "GET") => logs::handle(call).await,
+        (Handler::Binding, "POST") => bind(call, body).await,
+        (Handler::Eviction, "POST") => evict(call, body).await,
+        (Handler::Finalize, "PUT") => finalize(call, body).await,
+        _ => Err(Status::method_not_supported(call.resource, method.as_str())),
     }
 }
 

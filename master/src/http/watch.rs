@@ -217,7 +217,7 @@ impl Stream {
 
     /// Turns a change of the store into what this client sees of it, if anything.
     fn event(&mut self, event: &WatchEvent) -> Result<Option<Bytes>, Status> {
-        let shared = self.api.events.share(event);
+        let shared = self.api.events.share(self.printer.resource, event)?;
         let selective = self.options.selective();
         let Some(kind) = shared.kind(selective, |object| self.options.matches(object))? else {
             return Ok(None);

@@ -26,7 +26,7 @@ pub(super) async fn create(call: &Call<'_>, body: Incoming) -> Result<Response<B
     };
     let options = options(call)?;
     let created = call.api.objects.create(call.resource, namespace, object, &options).await?;
-    warnings.extend(unsupported::warnings(call.resource.kind, &created));
+    warnings.extend(unsupported::warnings(call.resource, &created));
     let answer = read::answer_object(call, form, StatusCode::CREATED, created)?;
     Ok(response::with_warnings(answer, &warnings))
 }
@@ -50,7 +50,7 @@ pub(super) async fn update(
     let objects = &call.api.objects;
     let updated = objects.update(call.resource, call.namespace, part, object, &options).await?;
     if part == Part::Main {
-        warnings.extend(unsupported::warnings(call.resource.kind, &updated));
+        warnings.extend(unsupported::warnings(call.resource, &updated));
     }
     let answer = read::answer_object(call, form, StatusCode::OK, updated)?;
     Ok(response::with_warnings(answer, &warnings))
@@ -77,7 +77,7 @@ pub(super) async fn patch(
     warnings.extend(patched.warnings);
     let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
     if part == Part::Main {
-        warnings.extend(unsupported::warnings(call.resource.kind, &patched.object));
+        warnings.extend(unsupported::warnings(call.resource, &patched.object));
     }
     let answer = read::answer_object(call, form, code, patched.object)?;
     Ok(response::with_warnings(answer, &warnings))

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use bramble_api::status::FieldError;
-use bramble_api::{Resource, Status};
+use bramble_api::{Holds, Resource, Status};
 use bramble_shared::link::Ipv4Range;
 use serde_json::{Map, Value, json};
 
@@ -250,7 +250,7 @@ struct Port {
 }
 
 pub(super) fn is_service(resource: &Resource) -> bool {
-    resource.group.is_empty() && resource.kind == "Service"
+    resource.strategy.holds == Holds::ServiceAddresses
 }
 
 fn service_type(service: &Value) -> &str {

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bramble_api::{Resource, Status};
+use bramble_api::{Holds, Resource, Status, registry};
 use bramble_store::{Class, Compare, KeyValue, Op, RangeRequest, Txn, TxnReply};
 use serde_json::Value;
 
@@ -18,9 +18,6 @@ use crate::link::NODE_ID_ANNOTATION;
 
 /// What all these entries begin with; not objects.
 const PREFIX: &str = "/bramble/allocated/";
-
-/// Resources whose objects hold something.
-const HOLDERS: [(&str, &str); 2] = [("", "services"), ("", "nodes")];
 
 /// The part of a transaction that takes and gives back.
 #[derive(Debug, Default)]
@@ -43,13 +40,13 @@ pub(super) fn port_key(protocol: &str, port: u16) -> String {
 
 /// Returns the keys of all that an object holds.
 fn held(resource: &Resource, object: &Value) -> BTreeSet<String> {
-    match (resource.group, resource.plural) {
-        ("", "services") => {
+    match resource.strategy.holds {
+        Holds::ServiceAddresses => {
             let ports = node_ports(object).into_iter();
             let ports = ports.map(|(protocol, port)| port_key(&protocol, port));
             service_ip(object).map(ip_key).into_iter().chain(ports).collect()
         }
-        ("", "nodes") => {
+        Holds::NodeNumbers => {
             let annotations = object.get("metadata").and_then(|meta| meta.get("annotations"));
             let number = annotations.and_then(|map| map.get(NODE_ID_ANNOTATION));
             let number = number.and_then(Value::as_str).unwrap_or("");
@@ -60,7 +57,7 @@ fn held(resource: &Resource, object: &Value) -> BTreeSet<String> {
                 .map(|(what, value)| format!("{PREFIX}{what}/{value}"))
                 .collect()
         }
-        _ => BTreeSet::new(),
+        Holds::Nothing => BTreeSet::new(),
     }
 }
 
@@ -110,8 +107,8 @@ impl Objects {
     /// those that no object holds.
     pub(super) async fn repair_allocations(&self) -> Result<(), Status> {
         let mut wanted = BTreeMap::new();
-        for (group, plural) in HOLDERS {
-            let resource = Self::resource(group, plural);
+        let holders = registry::all().iter().filter(|row| row.strategy.holds != Holds::Nothing);
+        for resource in holders {
             for object in self.list(resource, "", &ListOptions::default()).await?.items {
                 let keys = held(resource, &object);
                 wanted.extend(keys.into_iter().map(|key| (key, owner(&object))));

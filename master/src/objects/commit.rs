@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::allocation::{self, Exchange};
 use super::key::store_status;
-use super::stored::{decode, encode};
+use super::stored::{decode, encode, served};
 use super::{Objects, WriteOptions, addresses, meta};
 
 /// Times that a write without a resource version is tried against concurrent writers.
@@ -53,7 +53,12 @@ impl Objects {
         let entry: Option<KeyValue> =
             self.store.get(&resource.key(namespace, name)).await.map_err(store_status)?;
         entry
-            .map(|entry| Ok(Loaded { object: decode(&entry)?, revision: entry.mod_revision }))
+            .map(|entry| {
+                Ok(Loaded {
+                    revision: entry.mod_revision,
+                    object: decode(&served(resource, entry)?)?,
+                })
+            })
             .transpose()
     }
 
@@ -78,7 +83,7 @@ impl Objects {
                 return Ok(if free { Outcome::Stored(object) } else { Outcome::Conflict });
             }
             let class = options.class.unwrap_or_else(|| class(resource, None, &object));
-            let put = Op::Put { key: key.clone(), value: encode(&object)?.into(), class };
+            let put = Op::Put { key: key.clone(), value: encode(resource, &object)?.into(), class };
             let exchange = allocation::exchange(resource, None, Some(&object));
             match self.transact(&key, 0, put, exchange).await? {
                 Transacted::Done(revision) => {
@@ -102,7 +107,7 @@ impl Objects {
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let grace_over = meta::number(&new, "deletionGracePeriodSeconds").unwrap_or(0) == 0;
-        if meta::deleting(&new) && grace_over && !meta::held(&new) {
+        if meta::deleting(&new) && grace_over && !meta::held(resource, &new) {
             return self.remove(resource, old, new, options.dry_run).await;
         }
         let key = resource.key(meta::text(&new, "namespace"), meta::text(&new, "name"));
@@ -116,7 +121,7 @@ impl Objects {
                 return Ok(Outcome::Stored(new));
             }
             let class = options.class.unwrap_or_else(|| class(resource, Some(&old.object), &new));
-            let put = Op::Put { key: key.clone(), value: encode(&new)?.into(), class };
+            let put = Op::Put { key: key.clone(), value: encode(resource, &new)?.into(), class };
             let exchange = allocation::exchange(resource, Some(&old.object), Some(&new));
             match self.transact(&key, old.revision, put, exchange).await? {
                 Transacted::Done(revision) => {
@@ -215,24 +220,9 @@ fn with_revision(mut object: Value, revision: Revision) -> Value {
 /// Node leases and events live in memory. Any other Lease is somebody's leader election: a write
 /// that only renews it may be lost, the holder may not.
 fn class(resource: &Resource, old: Option<&Value>, new: &Value) -> Class {
-    if resource.group == "coordination.k8s.io" && resource.plural == "leases" {
-        if meta::text(new, "namespace") == "kube-node-lease" {
-            return Class::Volatile;
-        }
-        let without_renewal = |object: &Value| {
-            let mut spec = object.get("spec").cloned().unwrap_or_default();
-            if let Some(spec) = spec.as_object_mut() {
-                spec.remove("renewTime");
-            }
-            spec
-        };
-        return match old {
-            Some(old) if without_renewal(old) == without_renewal(new) => Class::Reported,
-            Some(_) | None => Class::Intent,
-        };
-    }
-    match resource.class {
+    match (resource.strategy.class)(old, new) {
         bramble_api::Class::Intent => Class::Intent,
+        bramble_api::Class::Reported => Class::Reported,
         bramble_api::Class::Volatile => Class::Volatile,
     }
 }

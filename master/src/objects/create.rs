@@ -32,9 +32,6 @@ impl Objects {
         strategy::prepare_create(resource, &mut object);
         set_system_fields(&mut object);
         defaults::apply(resource, &mut object);
-        if resource.group.is_empty() && resource.kind == "Namespace" {
-            label_namespace(&mut object);
-        }
         for _ in 0..NAMES_MAX {
             let mut candidate = object.clone();
             if generate {
@@ -42,10 +39,8 @@ impl Objects {
                 let name =
                     format!("{}{}", base.get(..end).unwrap_or_default(), random::name_suffix());
                 meta::set(&mut candidate, "name", Value::from(name));
-                if resource.kind == "Namespace" {
-                    label_namespace(&mut candidate);
-                }
             }
+            strategy::named(resource, &mut candidate);
             let name = meta::text(&candidate, "name").to_owned();
             let errors = validate::create(resource, &candidate);
             if !errors.is_empty() {
@@ -75,8 +70,7 @@ impl Objects {
             return Ok(());
         }
         let found = self.load(Self::resource("", "namespaces"), "", namespace).await?;
-        // Events tell the story of the deletion itself.
-        if meta::deleting(&found.object) && resource.kind != "Event" {
+        if meta::deleting(&found.object) && !resource.strategy.outlives_namespace {
             let name = meta::text(object, "name");
             return Err(Status::namespace_terminating(resource, name, namespace));
         }
@@ -109,15 +103,4 @@ pub(super) fn check_namespace(
 fn set_system_fields(object: &mut Value) {
     meta::set(object, "uid", Value::from(random::uid()));
     meta::set(object, "creationTimestamp", Value::from(clock::timestamp()));
-}
-
-/// Gives a namespace the label by which selectors name it.
-fn label_namespace(object: &mut Value) {
-    let name = meta::text(object, "name").to_owned();
-    if name.is_empty() {
-        return;
-    }
-    if let Some(labels) = object.get_mut("metadata").and_then(|meta| meta::child(meta, "labels")) {
-        labels.insert("kubernetes.io/metadata.name".to_owned(), Value::from(name));
-    }
 }

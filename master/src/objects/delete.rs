@@ -11,8 +11,6 @@ use crate::clock;
 const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer that makes the garbage collector let go of the dependents.
 const ORPHAN: &str = "orphan";
-/// `spec.terminationGracePeriodSeconds` of a pod that does not say.
-const GRACE_S: i64 = 30;
 
 impl Objects {
     pub(super) async fn delete_object(
@@ -25,9 +23,9 @@ impl Objects {
         for _ in 0..ATTEMPTS_MAX {
             let old = self.load(resource, namespace, name).await?;
             check_preconditions(resource, &old.object, options)?;
-            let new = marked(&old.object, options, clock::time_of_day_s());
+            let new = marked(resource, &old.object, options, clock::time_of_day_s());
             let grace_s = meta::number(&new, "deletionGracePeriodSeconds").unwrap_or(0);
-            let outcome = if grace_s == 0 && !meta::held(&new) {
+            let outcome = if grace_s == 0 && !meta::held(resource, &new) {
                 self.remove(resource, &old, new, options.dry_run).await?
             } else {
                 let write = WriteOptions { dry_run: options.dry_run, ..WriteOptions::default() };
@@ -91,10 +89,11 @@ fn check_preconditions(
 }
 
 /// Returns the object as it is once its deletion was asked for.
-fn marked(object: &Value, options: &DeleteOptions, now_s: i64) -> Value {
+fn marked(resource: &Resource, object: &Value, options: &DeleteOptions, now_s: i64) -> Value {
     let mut new = object.clone();
-    set_propagation(&mut new, options.propagation);
-    let grace_s = grace_s(object, options);
+    let own = resource.strategy.orphans.then_some(Propagation::Orphan);
+    set_propagation(&mut new, options.propagation.or(own));
+    let grace_s = grace_s(resource, object, options);
     if meta::deleting(object) {
         // A second request may only shorten the first.
         let before_s = meta::number(object, "deletionGracePeriodSeconds").unwrap_or(0);
@@ -109,23 +108,14 @@ fn marked(object: &Value, options: &DeleteOptions, now_s: i64) -> Value {
     meta::set(&mut new, "deletionTimestamp", Value::from(timestamp::format(now_s + grace_s)));
     meta::set(&mut new, "deletionGracePeriodSeconds", Value::from(grace_s));
     meta::raise_generation(&mut new);
-    if kind(object) == "Namespace"
-        && let Some(status) = meta::child(&mut new, "status")
-    {
-        status.insert("phase".to_owned(), Value::from("Terminating"));
-    }
+    (resource.strategy.deleting)(&mut new);
     new
 }
 
-/// Seconds that the object may take to end: none but for a pod that runs somewhere.
-fn grace_s(object: &Value, options: &DeleteOptions) -> i64 {
-    let ended = matches!(meta::text_at(object, "/status/phase"), "Succeeded" | "Failed");
-    let bound = !meta::text_at(object, "/spec/nodeName").is_empty();
-    if kind(object) != "Pod" || !bound || ended {
-        return 0;
-    }
-    let own_s = object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
-    match options.grace_period_s.or(own_s).unwrap_or(GRACE_S) {
+/// Seconds that the object may take to end.
+fn grace_s(resource: &Resource, object: &Value, options: &DeleteOptions) -> i64 {
+    let Some(own_s) = (resource.strategy.grace_s)(object) else { return 0 };
+    match options.grace_period_s.unwrap_or(own_s) {
         // Upstream's rule: what makes no sense becomes the shortest period.
         negative if negative < 0 => 1,
         seconds => seconds,
@@ -155,15 +145,22 @@ fn set_propagation(object: &mut Value, propagation: Option<Propagation>) {
     }
 }
 
-fn kind(object: &Value) -> &str {
-    meta::text_at(object, "/kind")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{DeleteOptions, Propagation, marked};
+    use bramble_api::Resource;
+
+    use super::{DeleteOptions, Propagation};
+    use crate::objects::Objects;
+
+    fn pods() -> &'static Resource {
+        Objects::resource("", "pods")
+    }
+
+    fn marked(object: &Value, options: &DeleteOptions, now_s: i64) -> Value {
+        super::marked(pods(), object, options, now_s)
+    }
 
     fn pod(node: &str) -> Value {
         json!({"kind": "Pod", "metadata": {"name": "a", "generation": 1},
@@ -172,8 +169,13 @@ mod tests {
 
     #[track_caller]
     fn check(object: &Value, grace_period_s: Option<i64>, expected_s: i64) {
+        check_of(pods(), object, grace_period_s, expected_s);
+    }
+
+    #[track_caller]
+    fn check_of(resource: &Resource, object: &Value, grace_period_s: Option<i64>, expected_s: i64) {
         let options = DeleteOptions { grace_period_s, ..DeleteOptions::default() };
-        let new = marked(object, &options, 1_000);
+        let new = super::marked(resource, object, &options, 1_000);
         assert_eq!(new["metadata"]["deletionGracePeriodSeconds"], json!(expected_s));
         assert_eq!(
             new["metadata"]["deletionTimestamp"],
@@ -188,7 +190,8 @@ mod tests {
         check(&pod("n1"), Some(-3), 1);
         check(&pod("n1"), Some(0), 0);
         check(&pod(""), None, 0);
-        check(&json!({"kind": "Service", "metadata": {}}), Some(9), 0);
+        let services = Objects::resource("", "services");
+        check_of(services, &json!({"metadata": {}}), Some(9), 0);
         let mut ended = pod("n1");
         ended["status"] = json!({"phase": "Succeeded"});
         check(&ended, None, 0);
@@ -205,6 +208,19 @@ mod tests {
             shorter["metadata"]["deletionTimestamp"],
             json!(bramble_api::timestamp::format(1_005))
         );
+    }
+
+    #[test]
+    fn dependents_of_jobs_stay_unless_the_client_wants_otherwise() {
+        let jobs = Objects::resource("batch", "jobs");
+        let job = json!({"metadata": {"name": "j"}});
+        let kept = super::marked(jobs, &job, &DeleteOptions::default(), 1);
+        assert_eq!(kept["metadata"]["finalizers"], json!(["orphan"]));
+        let ask = DeleteOptions {
+            propagation: Some(Propagation::Background),
+            ..DeleteOptions::default()
+        };
+        assert_eq!(super::marked(jobs, &job, &ask, 1)["metadata"].get("finalizers"), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Objects;
 use super::key::store_status;
-use super::stored::{decode, decode_for_columns};
+use super::stored::{decode, decode_for_columns, served};
 
 /// Entries read from the store at a time when only some of them match.
 const CHUNK: usize = 500;
@@ -124,6 +124,7 @@ impl Objects {
             for entry in page.entries {
                 unread -= 1;
                 let key = Arc::clone(&entry.key);
+                let entry = served(resource, entry)?;
                 if !options.selective() || options.matches(&decode_for_columns(&entry)?) {
                     entries.push(entry);
                 }

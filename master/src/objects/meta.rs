@@ -1,5 +1,6 @@
 //! Reading and writing `metadata` and the few other fields that are the same in all objects.
 
+use bramble_api::Resource;
 use serde_json::{Map, Value};
 
 /// Returns a text field of `metadata`; empty when it is absent.
@@ -46,13 +47,9 @@ pub(crate) fn deleting(object: &Value) -> bool {
 }
 
 /// Tells whether `metadata.finalizers`, or `spec.finalizers` of a namespace, holds something.
-pub(crate) fn held(object: &Value) -> bool {
-    let filled = |pointer| {
-        object.pointer(pointer).and_then(Value::as_array).is_some_and(|list| !list.is_empty())
-    };
-    filled("/metadata/finalizers")
-        || object.get("kind").and_then(Value::as_str) == Some("Namespace")
-            && filled("/spec/finalizers")
+pub(crate) fn held(resource: &Resource, object: &Value) -> bool {
+    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    finalizers.is_some_and(|list| !list.is_empty()) || (resource.strategy.held)(object)
 }
 
 /// Raises `metadata.generation` by one, where there is one.
@@ -83,6 +80,8 @@ fn strip(object: &Value) -> Value {
 mod tests {
     use serde_json::json;
 
+    use crate::objects::Objects;
+
     #[test]
     fn fresh_times_of_managed_fields_are_no_difference() {
         let old = json!({"metadata": {"resourceVersion": "1",
@@ -96,11 +95,11 @@ mod tests {
 
     #[test]
     fn only_a_namespace_is_held_by_its_spec() {
-        let mut object = json!({"kind": "Namespace", "spec": {"finalizers": ["kubernetes"]}});
-        assert!(super::held(&object));
-        object["kind"] = json!("Pod");
-        assert!(!super::held(&object));
+        let mut object = json!({"spec": {"finalizers": ["kubernetes"]}});
+        assert!(super::held(Objects::resource("", "namespaces"), &object));
+        let pods = Objects::resource("", "pods");
+        assert!(!super::held(pods, &object));
         object["metadata"] = json!({"finalizers": ["x"]});
-        assert!(super::held(&object));
+        assert!(super::held(pods, &object));
     }
 }

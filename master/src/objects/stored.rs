@@ -11,8 +11,8 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use bramble_api::Status;
 use bramble_api::patch::bounds;
+use bramble_api::{Resource, Status};
 use bramble_store::{KeyValue, Revision};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -62,14 +62,37 @@ pub(crate) fn decode_for_columns(entry: &KeyValue) -> Result<Value, Status> {
     Level::Object.deserialize(&mut json).map_err(|_| damaged(&entry.key))
 }
 
+/// An entry in the form in which a resource serves it, if that is not how it is kept.
+///
+/// # Errors
+///
+/// 500 when the entry is no JSON object.
+pub(crate) fn served(resource: &Resource, mut entry: KeyValue) -> Result<KeyValue, Status> {
+    if let Some(storage) = &resource.storage {
+        let mut object: Value =
+            serde_json::from_slice(&entry.value).map_err(|_| damaged(&entry.key))?;
+        (storage.read)(&mut object);
+        entry.value = write(&object).map_err(|_| damaged(&entry.key))?.into();
+    }
+    Ok(entry)
+}
+
 /// Writes an object as it is stored: without its resource version, which is the entry's revision.
 ///
 /// # Errors
 ///
 /// 413 when it has become too large or too deep to be read again, whatever it was made of.
-pub(super) fn encode(object: &Value) -> Result<Vec<u8>, Status> {
+pub(super) fn encode(resource: &Resource, object: &Value) -> Result<Vec<u8>, Status> {
     bounds::check(object)?;
-    let bytes = write(object)
+    let written = match &resource.storage {
+        Some(storage) => {
+            let mut kept = object.clone();
+            (storage.write)(&mut kept);
+            write(&kept)
+        }
+        None => write(object),
+    };
+    let bytes = written
         .map_err(|error| Status::internal(format!("could not encode the object: {error}")))?;
     if bytes.len() > bounds::RESULT_LEN_MAX {
         return Err(Status::too_large(bounds::RESULT_LEN_MAX));
@@ -257,6 +280,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::objects::Objects;
+
+    fn config_maps() -> &'static Resource {
+        Objects::resource("", "configmaps")
+    }
 
     fn entry(value: &[u8]) -> KeyValue {
         let (create_revision, mod_revision, version) = (1, 7, 1);
@@ -266,7 +294,7 @@ mod tests {
 
     #[track_caller]
     fn check(object: &Value) {
-        let stored = encode(object).unwrap();
+        let stored = encode(config_maps(), object).unwrap();
         let mut expected = object.clone();
         meta::set(&mut expected, "resourceVersion", json!("7"));
         // In our order, and in that of another program.
@@ -304,7 +332,10 @@ mod tests {
 
     #[test]
     fn deleted_object_has_the_revision_of_its_deletion() {
-        let stored = encode(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}));
+        let stored = encode(
+            config_maps(),
+            &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}),
+        );
         let mut out = Vec::new();
         append_at(&mut out, &entry(&stored.unwrap()), 9, Shape::Object).unwrap();
         let object: Value = serde_json::from_slice(&out).unwrap();
@@ -318,7 +349,7 @@ mod tests {
             "data": {"managedFields": "b"}});
         let mut expected = object.clone();
         meta::remove(&mut expected, "managedFields");
-        let entry = entry(&encode(&object).unwrap());
+        let entry = entry(&encode(config_maps(), &object).unwrap());
         assert_eq!(decode_for_columns(&entry).unwrap(), expected);
     }
 
@@ -329,5 +360,17 @@ mod tests {
             let result = append(&mut out, &entry(value), Shape::Object);
             assert!(result.is_err() || value == b"[]", "{}", String::from_utf8_lossy(value));
         }
+    }
+
+    #[test]
+    fn what_is_kept_in_another_form_is_served_in_its_own() {
+        let events = Objects::resource("events.k8s.io", "events");
+        let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event",
+            "metadata": {"name": "a"}, "note": "n", "regarding": {"kind": "Pod"}});
+        let kept = entry(&encode(events, &event).unwrap());
+        let core = decode(&served(Objects::resource("", "events"), kept.clone()).unwrap()).unwrap();
+        assert_eq!((&core["apiVersion"], &core["message"]), (&json!("v1"), &json!("n")));
+        let own = decode(&served(events, kept).unwrap()).unwrap();
+        assert_eq!((&own["note"], &own["regarding"]), (&event["note"], &event["regarding"]));
     }
 }

@@ -1,5 +1,6 @@
 //! Replacing objects and their status.
 
+use bramble_api::status::{Cause, FieldError};
 use bramble_api::{Resource, Status, defaults, patch, strategy, validate};
 use serde_json::Value;
 
@@ -30,6 +31,13 @@ impl Objects {
         check_namespace(resource, namespace, &mut object)?;
         let name = meta::text(&object, "name").to_owned();
         let asked = meta::text(&object, "resourceVersion").to_owned();
+        if asked.is_empty() && !resource.strategy.unconditional_update {
+            // The value as upstream writes it: a number without a sign.
+            let detail = "0x0: must be specified for an update".to_owned();
+            let field = "metadata.resourceVersion".to_owned();
+            let error = FieldError { cause: Cause::Invalid, field, detail };
+            return Err(Status::invalid(resource, &name, &[error]));
+        }
         for _ in 0..ATTEMPTS_MAX {
             let old = self.load(resource, namespace, &name).await?;
             check_precondition(resource, &old.object, &object)?;

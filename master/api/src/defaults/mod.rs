@@ -1,8 +1,18 @@
 //! Fills in what users leave out, as upstream does; running it twice changes nothing.
 
+pub(crate) mod admissionregistration;
+pub(crate) mod autoscaling;
+pub(crate) mod batch;
 pub(crate) mod configuration;
+pub(crate) mod core;
+pub(crate) mod dynamic_resources;
+pub(crate) mod flowcontrol;
+pub(crate) mod networking;
 pub(crate) mod pod;
+pub(crate) mod rbac;
+pub(crate) mod scheduling;
 pub(crate) mod service;
+pub(crate) mod storage;
 pub(crate) mod workload;
 
 use serde_json::{Map, Value};

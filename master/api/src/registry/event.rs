@@ -1,21 +1,11 @@
-//! Row of `v1`: Event.
+//! Resources of `v1` and `events.k8s.io/v1`: Event, which is kept in its first form.
 
-use crate::resource::{ALL_VERBS, Class, Resource};
-use crate::{defaults, table, validate};
+use crate::resource::{Class, Resource, Storage, Strategy};
+use crate::{convert, table, validate};
 
 /// Events.
 pub(super) static EVENTS: Resource = Resource {
-    group: "",
-    version: "v1",
-    kind: "Event",
-    plural: "events",
-    singular: "event",
     short_names: &["ev"],
-    namespaced: true,
-    verbs: ALL_VERBS,
-    categories: &[],
-    subresources: &[],
-    class: Class::Volatile,
     fields: &[
         "involvedObject.kind",
         "involvedObject.namespace",
@@ -31,8 +21,43 @@ pub(super) static EVENTS: Resource = Resource {
     ],
     columns: table::event::COLUMNS,
     cells: table::event::cells,
-    defaults: defaults::nothing,
     validate: validate::configuration::event,
-    validate_update: validate::nothing_changed,
-    generation: false,
+    strategy: Strategy {
+        class: |_, _| Class::Volatile,
+        // Events tell the story of the deletion itself.
+        outlives_namespace: true,
+        ..Strategy::PLAIN
+    },
+    ..Resource::namespaced("", "v1", "Event", "events", "event")
+};
+
+/// The same events in the form of their own group.
+pub(super) static EVENTS_OF_GROUP: Resource = Resource {
+    short_names: &["ev"],
+    fields: &[
+        "regarding.kind",
+        "regarding.namespace",
+        "regarding.name",
+        "regarding.uid",
+        "regarding.apiVersion",
+        "regarding.resourceVersion",
+        "regarding.fieldPath",
+        "reason",
+        "reportingController",
+        "type",
+    ],
+    columns: table::event::COLUMNS,
+    cells: table::event::cells_of_group,
+    validate: validate::configuration::event_of_group,
+    storage: Some(Storage {
+        group: "",
+        read: convert::event::to_group,
+        write: convert::event::from_group,
+    }),
+    strategy: Strategy {
+        class: |_, _| Class::Volatile,
+        outlives_namespace: true,
+        ..Strategy::PLAIN
+    },
+    ..Resource::namespaced("events.k8s.io", "v1", "Event", "events", "event")
 };

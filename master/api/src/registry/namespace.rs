@@ -1,20 +1,16 @@
 //! Row of `v1`: Namespace.
 
-use crate::resource::{Class, Resource, Subresource};
-use crate::{defaults, table, validate};
+use serde_json::json;
+
+use crate::resource::{Handler, Resource, Strategy, Subresource};
+use crate::validate::names;
+use crate::{defaults, strategy, table};
 
 /// Namespaces.
 pub(super) static NAMESPACES: Resource = Resource {
-    group: "",
-    version: "v1",
-    kind: "Namespace",
-    plural: "namespaces",
-    singular: "namespace",
     short_names: &["ns"],
-    namespaced: false,
     // Namespaces are deleted one by one only, as upstream has it.
     verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
-    categories: &[],
     subresources: &[
         Subresource {
             name: "finalize",
@@ -22,15 +18,22 @@ pub(super) static NAMESPACES: Resource = Resource {
             version: "v1",
             kind: "Namespace",
             verbs: &["update"],
+            handler: Handler::Finalize,
         },
         Subresource::status("", "v1", "Namespace"),
     ],
-    class: Class::Intent,
     fields: &["name", "status.phase"],
     columns: table::namespace::COLUMNS,
     cells: table::namespace::cells,
     defaults: defaults::configuration::namespace,
-    validate: validate::nothing,
-    validate_update: validate::nothing_changed,
-    generation: false,
+    strategy: Strategy {
+        name: names::dns_label,
+        initial_status: |_| json!({"phase": "Active"}),
+        named: strategy::namespace::named,
+        prepare_update: strategy::namespace::prepare_update,
+        held: strategy::namespace::held,
+        deleting: strategy::namespace::deleting,
+        ..Strategy::PLAIN
+    },
+    ..Resource::cluster("", "v1", "Namespace", "namespaces", "namespace")
 };

@@ -1,26 +1,24 @@
 //! Row of `v1`: Node.
 
-use crate::resource::{ALL_VERBS, Class, Resource, Subresource};
-use crate::{defaults, table, validate};
+use serde_json::json;
+
+use crate::resource::{Holds, Resource, Strategy, Subresource};
+use crate::{table, validate};
 
 /// Nodes.
 pub(super) static NODES: Resource = Resource {
-    group: "",
-    version: "v1",
-    kind: "Node",
-    plural: "nodes",
-    singular: "node",
     short_names: &["no"],
-    namespaced: false,
-    verbs: ALL_VERBS,
-    categories: &[],
     subresources: &[Subresource::status("", "v1", "Node")],
-    class: Class::Intent,
     fields: &["spec.unschedulable"],
     columns: table::node::COLUMNS,
     cells: table::node::cells,
-    defaults: defaults::nothing,
     validate: validate::node::node,
     validate_update: validate::node::update,
-    generation: false,
+    strategy: Strategy {
+        holds: Holds::NodeNumbers,
+        // A node registers itself along with its status.
+        initial_status: |object| object.get("status").cloned().unwrap_or_else(|| json!({})),
+        ..Strategy::PLAIN
+    },
+    ..Resource::cluster("", "v1", "Node", "nodes", "node")
 };

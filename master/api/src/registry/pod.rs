@@ -1,18 +1,11 @@
 //! Row of `v1`: Pod.
 
-use crate::resource::{ALL_VERBS, Class, Resource, Subresource};
-use crate::{defaults, table, validate};
+use crate::resource::{Handler, Resource, Strategy, Subresource};
+use crate::{defaults, strategy, table, validate};
 
 /// Pods.
 pub(super) static PODS: Resource = Resource {
-    group: "",
-    version: "v1",
-    kind: "Pod",
-    plural: "pods",
-    singular: "pod",
     short_names: &["po"],
-    namespaced: true,
-    verbs: ALL_VERBS,
     categories: &["all"],
     subresources: &[
         Subresource {
@@ -21,6 +14,7 @@ pub(super) static PODS: Resource = Resource {
             version: "v1",
             kind: "Binding",
             verbs: &["create"],
+            handler: Handler::Binding,
         },
         Subresource {
             name: "eviction",
@@ -28,11 +22,18 @@ pub(super) static PODS: Resource = Resource {
             version: "v1",
             kind: "Eviction",
             verbs: &["create"],
+            handler: Handler::Eviction,
         },
-        Subresource { name: "log", group: "", version: "v1", kind: "Pod", verbs: &["get"] },
+        Subresource {
+            name: "log",
+            group: "",
+            version: "v1",
+            kind: "Pod",
+            verbs: &["get"],
+            handler: Handler::Log,
+        },
         Subresource::status("", "v1", "Pod"),
     ],
-    class: Class::Intent,
     fields: &[
         "spec.nodeName",
         "spec.restartPolicy",
@@ -50,4 +51,11 @@ pub(super) static PODS: Resource = Resource {
     validate: validate::pod::pod,
     validate_update: validate::pod::update,
     generation: true,
+    pod_spec: Some("/spec"),
+    strategy: Strategy {
+        initial_status: strategy::pod::initial_status,
+        grace_s: strategy::pod::grace_s,
+        ..Strategy::PLAIN
+    },
+    ..Resource::namespaced("", "v1", "Pod", "pods", "pod")
 };

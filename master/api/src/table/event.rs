@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Column, integer as integer_column, name, since, text, wide};
-use crate::object;
+use crate::{convert, object};
 
 pub(crate) const COLUMNS: &[Column] = &[
     text("Last Seen"),
@@ -59,4 +59,11 @@ pub(crate) fn cells(object: &Value, now: i64) -> Vec<Value> {
         count.into(),
         name(object),
     ]
+}
+
+/// Cells of an event in the form of its own group.
+pub(crate) fn cells_of_group(object: &Value, now: i64) -> Vec<Value> {
+    let mut object = object.clone();
+    convert::event::from_group(&mut object);
+    cells(&object, now)
 }

@@ -1,15 +1,29 @@
 //! Server-side printing: the `Table` that `kubectl get` shows.
 
+pub(crate) mod admissionregistration;
+pub(crate) mod apps;
+pub(crate) mod autoscaling;
+pub(crate) mod batch;
+pub(crate) mod certificates;
 pub(crate) mod configuration;
+pub(crate) mod core;
 pub(crate) mod deployment;
+pub(crate) mod dynamic_resources;
 pub(crate) mod endpoint_slice;
 pub(crate) mod event;
+pub(crate) mod flowcontrol;
 pub(crate) mod lease;
 pub(crate) mod namespace;
+pub(crate) mod networking;
 pub(crate) mod node;
 pub(crate) mod pod;
+pub(crate) mod policy;
+pub(crate) mod rbac;
 pub(crate) mod replica_set;
+pub(crate) mod runtime_class;
+pub(crate) mod scheduling;
 pub(crate) mod service;
+pub(crate) mod storage;
 
 use std::collections::BTreeMap;
 
@@ -122,6 +136,23 @@ fn definitions(columns: &[Column]) -> Value {
         .collect()
 }
 
+/// Columns of kinds without columns of their own.
+pub(crate) const PLAIN_COLUMNS: &[Column] = &[name_column(), text("Age")];
+
+/// Cells of kinds without columns of their own.
+pub(crate) fn plain_cells(object: &Value, now: i64) -> Vec<Value> {
+    vec![name(object), age(object, now)]
+}
+
+/// Columns of kinds that are printed with the time of their creation.
+pub(crate) const CREATED_AT_COLUMNS: &[Column] =
+    &[name_column(), Column { name: "Created At", kind: "string", format: "", priority: 0 }];
+
+/// Cells of kinds that are printed with the time of their creation.
+pub(crate) fn created_at_cells(object: &Value, _now: i64) -> Vec<Value> {
+    vec![name(object), object::text(object, "/metadata/creationTimestamp").into()]
+}
+
 const fn name_column() -> Column {
     Column { name: "Name", kind: "string", format: "name", priority: 0 }
 }
@@ -132,6 +163,10 @@ const fn text(name: &'static str) -> Column {
 
 const fn integer(name: &'static str) -> Column {
     Column { name, kind: "integer", format: "", priority: 0 }
+}
+
+const fn boolean(name: &'static str) -> Column {
+    Column { name, kind: "boolean", format: "", priority: 0 }
 }
 
 const fn wide(name: &'static str) -> Column {
@@ -153,6 +188,50 @@ fn since(time: &str, now: i64) -> String {
         Some(then) => duration::human(now.saturating_sub(then)),
         None => "<unknown>".to_owned(),
     }
+}
+
+/// Text at a place; `<none>` if there is none.
+fn text_or_none(object: &Value, pointer: &str) -> Value {
+    or_none(object::text(object, pointer))
+}
+
+/// Number at a place.
+fn number(object: &Value, pointer: &str) -> Value {
+    object::integer(object, pointer).into()
+}
+
+/// Truth value at a place, as a text.
+fn truth_text(object: &Value, pointer: &str) -> Value {
+    object::truth(object, pointer).to_string().into()
+}
+
+/// Number or text at a place as a text; `absent` if there is none.
+fn shown(object: &Value, pointer: &str, absent: &str) -> Value {
+    match object.pointer(pointer) {
+        Some(Value::String(text)) => text.as_str().into(),
+        Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string().into(),
+        None | Some(Value::Null | Value::Array(_) | Value::Object(_)) => absent.into(),
+    }
+}
+
+/// A map of texts in the notation of the command line.
+fn label_map(labels: Option<&Value>) -> Value {
+    let pairs: BTreeMap<&String, &str> = labels
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key, value.as_str().unwrap_or_default()))
+        .collect();
+    let text: Vec<String> =
+        pairs.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    or_none(&text.join(","))
+}
+
+/// Texts of the items of a list, with commas between.
+fn joined(object: &Value, list: &str, item: &str) -> String {
+    let texts: Vec<&str> =
+        object::items(object, list).iter().map(|one| object::text(one, item)).collect();
+    texts.join(",")
 }
 
 fn or_none(text: &str) -> Value {

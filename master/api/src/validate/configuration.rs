@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::errors::Errors;
 use super::names;
-use crate::object;
 use crate::status::FieldError;
+use crate::{convert, object};
 
 /// Content of a config map or secret, in bytes.
 const CONTENT_MAX: usize = 1024 * 1024;
@@ -109,6 +109,19 @@ pub(crate) fn event(object: &Value) -> Vec<FieldError> {
     }
     let detail = "does not match event.namespace";
     vec![FieldError::invalid("involvedObject.namespace", involved, detail)]
+}
+
+/// An event in the form of its own group, which has more that must be there.
+pub(crate) fn event_of_group(object: &Value) -> Vec<FieldError> {
+    let mut errors =
+        super::required(object, &["reportingController", "reportingInstance", "action", "reason"]);
+    if object.get("eventTime").is_none_or(Value::is_null) {
+        errors.push(FieldError::required("eventTime", ""));
+    }
+    let mut kept = object.clone();
+    convert::event::from_group(&mut kept);
+    errors.extend(event(&kept));
+    errors
 }
 
 fn keys(object: &Value, field: &str, errors: &mut Errors) {

@@ -24,7 +24,7 @@ pub(super) fn create(resource: &Resource, object: &Value, errors: &mut Errors) {
     }
     if !generate.is_empty() {
         // The generated part is a valid end of a name.
-        let wrong = rule(resource)(generate.trim_end_matches(['-', '.']));
+        let wrong = (resource.strategy.name)(generate.trim_end_matches(['-', '.']));
         errors.extend(
             wrong.iter().map(|why| FieldError::invalid("metadata.generateName", generate, why)),
         );
@@ -32,7 +32,7 @@ pub(super) fn create(resource: &Resource, object: &Value, errors: &mut Errors) {
     if !name.is_empty() {
         let mut wrong = names::path_segment(name);
         if wrong.is_empty() {
-            wrong = rule(resource)(name);
+            wrong = (resource.strategy.name)(name);
         }
         errors.extend(wrong.iter().map(|why| FieldError::invalid("metadata.name", name, why)));
     }
@@ -76,14 +76,6 @@ pub(super) fn update(old: &Value, new: &Value, errors: &mut Errors) {
             );
             errors.push(FieldError::forbidden("metadata.finalizers", detail));
         }
-    }
-}
-
-fn rule(resource: &Resource) -> fn(&str) -> Vec<String> {
-    match resource.kind {
-        "Namespace" => names::dns_label,
-        "Service" => names::dns_1035_label,
-        _ => names::dns_subdomain,
     }
 }
 

@@ -2,19 +2,32 @@
 //!
 //! Types are not looked at here: decoding has done that.
 
+pub(crate) mod admissionregistration;
+pub(crate) mod autoscaling;
+pub(crate) mod batch;
+pub(crate) mod certificates;
 pub(crate) mod configuration;
 mod container;
+pub(crate) mod core;
+pub(crate) mod dynamic_resources;
 mod errors;
+pub(crate) mod flowcontrol;
 pub(crate) mod metadata;
 pub mod names;
+pub(crate) mod networking;
 pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod pod_spec;
+pub(crate) mod policy;
+pub(crate) mod priority_class;
 mod probe;
+pub(crate) mod rbac;
+pub(crate) mod runtime_class;
 mod scheduling;
 mod security_context;
 mod selector;
 pub(crate) mod service;
+pub(crate) mod storage;
 mod volume;
 pub(crate) mod workload;
 
@@ -22,6 +35,7 @@ use serde_json::Value;
 
 pub use self::errors::ERRORS_MAX;
 use self::errors::Errors;
+use crate::object;
 use crate::resource::Resource;
 use crate::status::FieldError;
 
@@ -69,6 +83,31 @@ fn unchanged(old: &Value, new: &Value, field: &str) -> Option<FieldError> {
     let pointer = format!("/{}", field.replace('.', "/"));
     let (old, new) = (old.pointer(&pointer), new.pointer(&pointer));
     (old != new).then(|| FieldError::invalid(field, new.cloned().unwrap_or_default(), IMMUTABLE))
+}
+
+/// Fields that must be what they were.
+fn all_unchanged(old: &Value, new: &Value, fields: &[&str]) -> Vec<FieldError> {
+    fields.iter().filter_map(|field| unchanged(old, new, field)).collect()
+}
+
+/// Texts that must be there.
+fn required(object: &Value, fields: &[&str]) -> Vec<FieldError> {
+    let absent = fields
+        .iter()
+        .filter(|field| object::text(object, &format!("/{}", field.replace('.', "/"))).is_empty());
+    absent.map(|field| FieldError::required(*field, "")).collect()
+}
+
+/// Numbers that must not be negative.
+fn not_negative(object: &Value, fields: &[&str]) -> Vec<FieldError> {
+    fields
+        .iter()
+        .filter_map(|field| {
+            let value = object::integer(object, &format!("/{}", field.replace('.', "/")));
+            let detail = "must be greater than or equal to 0";
+            (value < 0).then(|| FieldError::invalid(*field, value, detail))
+        })
+        .collect()
 }
 
 /// A value must be one of a list.

@@ -1,9 +1,10 @@
-//! Rules for Deployment and ReplicaSet.
+//! Rules for Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController and
+//! ControllerRevision.
 
 use serde_json::Value;
 
 use super::errors::Errors;
-use super::{metadata, one_of, pod_spec, selector, unchanged};
+use super::{metadata, not_negative, one_of, pod_spec, selector, unchanged};
 use crate::object;
 use crate::selector::Selector;
 use crate::status::FieldError;
@@ -59,61 +60,176 @@ pub(crate) fn deployment(object: &Value) -> Vec<FieldError> {
 
 pub(crate) fn replica_set(object: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
-    for key in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
-        let value = object::integer(object, &format!("/spec/{key}"));
-        if value < 0 {
-            let detail = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(format!("spec.{key}"), value, detail));
-        }
-    }
+    errors.extend(not_negative(
+        object,
+        &["spec.replicas", "spec.minReadySeconds", "spec.revisionHistoryLimit"],
+    ));
+    template(object, "deployment", &mut errors);
+    errors.list()
+}
+
+/// Selector and template of what keeps pods running.
+fn template(object: &Value, owner: &str, errors: &mut Errors) {
     let labels = object.pointer("/spec/template/metadata/labels").unwrap_or(&Value::Null);
+    let mut wrong = Errors::default();
     if let Some(found) = object.pointer("/spec/selector") {
-        selector::labels(found, "spec.selector", &mut errors);
+        selector::labels(found, "spec.selector", &mut wrong);
     }
     match object.pointer("/spec/selector") {
-        None => errors.push(FieldError::required("spec.selector", "")),
+        None => wrong.push(FieldError::required("spec.selector", "")),
         Some(selector) => match Selector::from_label_selector(selector) {
-            Err(error) if errors.is_empty() => {
+            Err(error) if wrong.is_empty() => {
                 let detail = error.to_string();
-                errors.push(FieldError::invalid("spec.selector", selector.clone(), &detail));
+                wrong.push(FieldError::invalid("spec.selector", selector.clone(), &detail));
             }
             // What is wrong with it has been told.
             Err(_) => {}
             Ok(parsed) if parsed.is_everything() => {
-                let detail = "empty selector is invalid for deployment";
-                errors.push(FieldError::invalid("spec.selector", selector.clone(), detail));
+                let detail = format!("empty selector is invalid for {owner}");
+                wrong.push(FieldError::invalid("spec.selector", selector.clone(), &detail));
             }
             Ok(parsed) if !parsed.matches_labels(labels) => {
                 let detail = "`selector` does not match template `labels`";
                 let field = "spec.template.metadata.labels";
-                errors.push(FieldError::invalid(field, labels.clone(), detail));
+                wrong.push(FieldError::invalid(field, labels.clone(), detail));
             }
             Ok(_) => {}
         },
     }
+    errors.extend(wrong);
+    lasting_pods(object, errors);
+}
+
+/// The pods of a template, which are to run for ever.
+fn lasting_pods(object: &Value, errors: &mut Errors) {
     let Some(template) = object.pointer("/spec/template") else {
         errors.push(FieldError::required("spec.template", ""));
-        return errors.list();
+        return;
     };
-    let metadata = template.get("metadata").unwrap_or(&Value::Null);
-    metadata::labels(metadata, "labels", "spec.template.metadata", &mut errors);
-    metadata::annotations(metadata, "spec.template.metadata", &mut errors);
-    let spec = template.get("spec").unwrap_or(&Value::Null);
-    pod_spec::pod_spec(spec, "spec.template.spec", &mut errors);
-    if !object::items(spec, "/ephemeralContainers").is_empty() {
-        let field = "spec.template.spec.ephemeralContainers";
-        errors
-            .push(FieldError::forbidden(field, "ephemeral containers not allowed in pod template"));
-    }
-    let policy = object::text(spec, "/restartPolicy");
+    pod_template(template, "spec.template", errors);
+    let policy = object::text(template, "/spec/restartPolicy");
     if !policy.is_empty() && policy != "Always" {
         let field = "spec.template.spec.restartPolicy";
         errors.push(FieldError::unsupported(field, policy, &["Always"]));
     }
-    errors.list()
+}
+
+/// The pods of any template.
+pub(super) fn pod_template(template: &Value, field: &str, errors: &mut Errors) {
+    let metadata = template.get("metadata").unwrap_or(&Value::Null);
+    metadata::labels(metadata, "labels", &format!("{field}.metadata"), errors);
+    metadata::annotations(metadata, &format!("{field}.metadata"), errors);
+    let spec = template.get("spec").unwrap_or(&Value::Null);
+    pod_spec::pod_spec(spec, &format!("{field}.spec"), errors);
+    if !object::items(spec, "/ephemeralContainers").is_empty() {
+        let field = format!("{field}.spec.ephemeralContainers");
+        errors
+            .push(FieldError::forbidden(field, "ephemeral containers not allowed in pod template"));
+    }
 }
 
 /// Which pods belong to an object is settled once.
 pub(crate) fn selector_unchanged(old: &Value, new: &Value) -> Vec<FieldError> {
     unchanged(old, new, "spec.selector").into_iter().collect()
+}
+
+pub(crate) fn stateful_set(object: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    errors.extend(not_negative(
+        object,
+        &["spec.replicas", "spec.minReadySeconds", "spec.revisionHistoryLimit"],
+    ));
+    let policy = object::text(object, "/spec/podManagementPolicy");
+    errors.extend(one_of(
+        "spec.podManagementPolicy".to_owned(),
+        policy,
+        &["OrderedReady", "Parallel"],
+    ));
+    let update = object::text(object, "/spec/updateStrategy/type");
+    errors.extend(one_of(
+        "spec.updateStrategy.type".to_owned(),
+        update,
+        &["OnDelete", "RollingUpdate"],
+    ));
+    if update == "OnDelete" && object.pointer("/spec/updateStrategy/rollingUpdate").is_some() {
+        let detail = "only allowed for updateStrategy 'RollingUpdate'";
+        errors.push(FieldError::invalid("spec.updateStrategy.rollingUpdate", Value::Null, detail));
+    }
+    errors.extend(not_negative(object, &["spec.updateStrategy.rollingUpdate.partition"]));
+    template(object, "statefulset", &mut errors);
+    errors.list()
+}
+
+/// Of a stateful set only what does not touch the identity of its pods may change.
+pub(crate) fn stateful_set_update(old: &Value, new: &Value) -> Vec<FieldError> {
+    let fixed = |object: &Value| {
+        let mut spec = object.get("spec").cloned().unwrap_or_default();
+        if let Some(spec) = spec.as_object_mut() {
+            for free in [
+                "replicas",
+                "ordinals",
+                "template",
+                "updateStrategy",
+                "revisionHistoryLimit",
+                "persistentVolumeClaimRetentionPolicy",
+                "minReadySeconds",
+            ] {
+                spec.remove(free);
+            }
+        }
+        spec
+    };
+    if fixed(old) == fixed(new) {
+        return Vec::new();
+    }
+    let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', \
+                  'template', 'updateStrategy', 'revisionHistoryLimit', \
+                  'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+    vec![FieldError::forbidden("spec", detail)]
+}
+
+pub(crate) fn daemon_set(object: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    errors.extend(not_negative(object, &["spec.minReadySeconds", "spec.revisionHistoryLimit"]));
+    let update = object::text(object, "/spec/updateStrategy/type");
+    errors.extend(one_of(
+        "spec.updateStrategy.type".to_owned(),
+        update,
+        &["OnDelete", "RollingUpdate"],
+    ));
+    template(object, "daemonset", &mut errors);
+    errors.list()
+}
+
+pub(crate) fn replication_controller(object: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    errors.extend(not_negative(object, &["spec.replicas", "spec.minReadySeconds"]));
+    let labels = object.pointer("/spec/template/metadata/labels").unwrap_or(&Value::Null);
+    match object.pointer("/spec/selector").and_then(Value::as_object) {
+        Some(selector) if !selector.is_empty() => {
+            let wanted = Selector::from_map(&Value::Object(selector.clone()));
+            if object.pointer("/spec/template").is_some() && !wanted.matches_labels(labels) {
+                let detail = "`selector` does not match template `labels`";
+                let field = "spec.template.metadata.labels";
+                errors.push(FieldError::invalid(field, labels.clone(), detail));
+            }
+        }
+        Some(_) | None => errors.push(FieldError::required("spec.selector", "")),
+    }
+    lasting_pods(object, &mut errors);
+    errors.list()
+}
+
+pub(crate) fn controller_revision(object: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    errors.extend(not_negative(object, &["revision"]));
+    if object.get("data").is_none_or(Value::is_null) {
+        errors.push(FieldError::required("data", "data is mandatory"));
+    }
+    errors.list()
+}
+
+/// What was is not rewritten.
+pub(crate) fn controller_revision_update(old: &Value, new: &Value) -> Vec<FieldError> {
+    unchanged(old, new, "data").into_iter().collect()
 }
