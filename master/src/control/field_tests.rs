@@ -5,6 +5,7 @@
 mod access;
 mod burst;
 mod crowd;
+mod junk;
 mod taken_over;
 
 use std::collections::BTreeSet;
