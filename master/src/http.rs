@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use bramble_api::{Resource, Status, registry};
 use bramble_master_core::turns::Identity;
+use bramble_process::panics::Panicked;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -137,18 +138,26 @@ async fn handle(
     let compress = compress::wanted(&request);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let answer = match contained(dispatch(&api, &user, &identity, request)).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(status)) => response::status(&status),
-        Err(_) => {
-            tracing::error!(%method, path, user = %identity, "a request panicked");
-            let message = "the server met an error of its own and has written it to its log";
-            response::status(&Status::internal(message))
-        }
-    };
+    let outcome = contained(dispatch(&api, &user, &identity, request)).await;
+    if outcome.is_err() {
+        tracing::error!(%method, path, user = %identity, "a request panicked");
+    }
+    let answer = conclude(outcome);
     let answer = if compress { compress::compress(answer) } else { answer };
     api.metrics.count(&method, answer.status());
     answer
+}
+
+/// Makes an answer of whatever became of a request.
+fn conclude(outcome: Result<Result<Response<Body>, Status>, Panicked>) -> Response<Body> {
+    match outcome {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(status)) => response::status(&status),
+        Err(Panicked) => {
+            let message = "the server met an error of its own and has written it to its log";
+            response::status(&Status::internal(message))
+        }
+    }
 }
 
 async fn dispatch(
@@ -271,5 +280,23 @@ fn architecture() -> &'static str {
         "aarch64" => "arm64",
         "x86_64" => "amd64",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn panic_in_a_request_is_its_clients_answer() {
+        let empty: Vec<u8> = Vec::new();
+        let slip = async {
+            tokio::task::yield_now().await;
+            Ok(response::text(StatusCode::OK, empty[0].to_string()))
+        };
+        let answer = conclude(contained(slip).await);
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let told = conclude(contained(async { Err(Status::unauthorized()) }).await);
+        assert_eq!(told.status(), StatusCode::UNAUTHORIZED);
     }
 }

@@ -5,10 +5,11 @@
 //! own.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bramble_api::table::IncludeObject;
 use bramble_api::{Resource, Status};
+use bramble_process::panics;
 use bramble_store::{KeyValue, WatchEvent};
 use bytes::Bytes;
 use serde_json::Value;
@@ -66,7 +67,7 @@ impl SharedEvents {
             let event = WatchEvent { current, previous, ..event.clone() };
             return Ok(Arc::new(SharedEvent::new(event)));
         }
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock().unwrap_or_else(|_| panics::torn("the recent changes"));
         let same = |shared: &&Arc<SharedEvent>| {
             shared.event.revision == event.revision && shared.event.key == event.key
         };
