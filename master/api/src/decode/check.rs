@@ -196,7 +196,21 @@ impl Walk {
                 self.value(field.kind(), value, below)?;
             }
         }
+        // An empty list is none, as it is for upstream's encoder: a template with one and a
+        // template without it are the same.
+        fields.retain(|key, value| {
+            message.field(key).is_none_or(|field| field.keeps_zero() || !empty(field.kind(), value))
+        });
         Ok(())
+    }
+}
+
+/// Whether a value is a list or map with nothing in it.
+fn empty(kind: Type<'_>, value: &Value) -> bool {
+    match (kind, value) {
+        (Type::List(..), Value::Array(items)) => items.is_empty(),
+        (Type::Map(_) | Type::AtomicMap(_), Value::Object(entries)) => entries.is_empty(),
+        _ => false,
     }
 }
 

@@ -258,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn empty_lists_and_maps_are_none_unless_they_have_to_be_there() {
+        let body = r#"{"metadata": {"labels": {}, "finalizers": []},
+            "spec": {"containers": [], "volumes": [{"name": "a", "emptyDir": {}}],
+                "tolerations": [], "nodeSelector": {}}}"#;
+        let decoded = decode_pod(body, FieldValidation::Strict).unwrap().object;
+        assert_eq!(decoded["metadata"], json!({}));
+        let volumes = json!([{"name": "a", "emptyDir": {}}]);
+        assert_eq!(decoded["spec"], json!({"containers": [], "volumes": volumes}));
+    }
+
+    #[test]
     fn another_kind_or_version_is_refused() {
         assert_eq!(
             decode_pod(r#"{"kind": "Node", "apiVersion": "v1"}"#, FieldValidation::Warn)
