@@ -146,9 +146,10 @@ pub(super) fn boot(said: &BootReport) -> BootReport {
     }
 }
 
-/// What a board says of itself. Its serial stays whole: it is compared.
+/// What a board says of itself.
 pub(super) fn hello(said: &Hello) -> Hello {
     let mut hello = said.clone();
+    hello.serial = cut(&said.serial, FACT_LEN_MAX);
     let facts = &mut hello.facts;
     for text in [
         &mut facts.architecture,

@@ -56,7 +56,9 @@ impl Bucket {
     /// Takes `cost` and says how long to wait until the debt is paid.
     fn spend(&mut self, cost: u64, now: Instant) -> Duration {
         self.fill(now);
-        self.level -= i128::from(cost) * PARTS;
+        // Debt is bounded, too: whoever stops is whole again within minutes.
+        let full = i128::from(self.rate.burst) * PARTS;
+        self.level = (self.level - i128::from(cost) * PARTS).max(-full);
         let debt = u64::try_from(-self.level).unwrap_or(0);
         Duration::from_millis(debt.div_ceil(self.rate.per_minute)).min(WAIT_MAX)
     }
@@ -197,10 +199,15 @@ mod tests {
     fn what_is_remembered_is_bounded_and_debts_are_not_forgotten() {
         let (mut budgets, now) = (Budgets::default(), monotonic());
         budgets.spend("evil", Cost { bytes: 1 << 40, durable: 0 }, now);
+        let mut later = now;
         for number in 0..10_000 {
-            budgets.spend(&number.to_string(), Cost::default(), now + Duration::from_secs(number));
+            later = now + Duration::from_millis(number);
+            budgets.spend(&number.to_string(), Cost::default(), later);
         }
         assert!(budgets.by_node.len() <= 2 * NODES_MAX);
-        assert_eq!(budgets.spend("evil", Cost::default(), now), WAIT_MAX);
+        assert_eq!(budgets.spend("evil", Cost::default(), later), WAIT_MAX);
+        // It has paid for all of it some minutes later.
+        let paid = later + Duration::from_secs(180);
+        assert_eq!(budgets.spend("evil", Cost::default(), paid), Duration::ZERO);
     }
 }

@@ -43,6 +43,8 @@ const KEY_EPOCH: u16 = 1;
 const HELLO: Duration = Duration::from_secs(10);
 /// Time between pings.
 const PING: Duration = Duration::from_secs(5);
+/// Longest wait of a board that says hello too often: agents give a dial up after 5 s.
+const HELLO_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Pause between two looks whether an earlier boot of the node has fallen silent.
 const LOOK: Duration = Duration::from_millis(50);
 /// Looks before a board is sent away. 3 s: a node is dead after 0.65 s, and later if we are busy.
@@ -249,7 +251,7 @@ async fn admit(
     }
     // Hellos are written down, so a board that redials all the time has to wait.
     let cost = Cost { durable: 1, ..Cost::default() };
-    tokio::time::sleep(link.spend(node, cost)).await;
+    tokio::time::sleep(link.spend(node, cost).min(HELLO_WAIT_MAX)).await;
     check_boot(link, hello, node).await?;
     let any_board = access.new_board || access.permitted;
     let contacts = link.heartbeats.contacts();
