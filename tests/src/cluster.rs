@@ -32,6 +32,8 @@ pub struct Cluster {
     lan: Lan,
     folder: PathBuf,
     binaries: PathBuf,
+    /// Lines for the configuration of every agent that joins from now on.
+    agent_lines: String,
 }
 
 impl Cluster {
@@ -55,7 +57,8 @@ impl Cluster {
         let address = Ipv4Addr::new(10, 77, number, 1);
         let namespace = lan.connect("m1", address)?;
         let master = Board::new(&cgroup_name(number), "m1", address, namespace, &folder, &lan)?;
-        let mut cluster = Self { master, agents: Vec::new(), registry, lan, folder, binaries };
+        let (agents, agent_lines) = (Vec::new(), String::new());
+        let mut cluster = Self { master, agents, registry, lan, folder, binaries, agent_lines };
         cluster.start_master()?;
         Ok(cluster)
     }
@@ -81,6 +84,11 @@ impl Cluster {
             Ok((!answer.status.success()).then_some(words))
         });
         ready.map(drop).with_context(|| self.report())
+    }
+
+    /// Adds a line to the configuration of all agents that join from now on.
+    pub fn configure_agents(&mut self, line: &str) {
+        self.agent_lines += &format!("{line}\n");
     }
 
     /// Joins a new board and starts its agent; does not wait until it is Ready.
@@ -161,8 +169,9 @@ impl Cluster {
         format!(
             "node = \"{name}\"\naddress = \"{address}\"\nserver = \"{server}:{API_PORT}\"\n\
              data-dir = \"{data}\"\nrun-dir = \"{run}\"\ncgroup-root = \"{cgroup}\"\n\
-             plain-http-registries = [\"registry.local\"]\n",
+             plain-http-registries = [\"registry.local\"]\n{lines}",
             server = self.master.address,
+            lines = self.agent_lines,
         )
     }
 

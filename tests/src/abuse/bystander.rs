@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::api::Api;
 use crate::place::Place;
@@ -56,12 +56,15 @@ impl Bystander {
                 let took = sent.elapsed();
                 answers.asked += 1;
                 answers.slowest = answers.slowest.max(took);
-                let answer = answer.and_then(|()| in_time(took));
-                if let Err(error) = answer {
+                let failure = match answer {
+                    _ if took >= PATIENCE => Some(format!("nothing within {took:.1?}")),
+                    Ok(()) => None,
+                    Err(error) => Some(format!("{error:#}")),
+                };
+                if let Some(failure) = failure {
                     answers.failed += 1;
-                    if answers.failures.len() < FAILURES_MAX {
-                        answers.failures.push(format!("{error:#}"));
-                    }
+                    answers.failures.push(failure);
+                    answers.failures.truncate(FAILURES_MAX);
                 }
                 pause(INTERVAL);
             }
@@ -78,11 +81,6 @@ impl Bystander {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().ok().context("the bystander panicked")
     }
-}
-
-fn in_time(took: Duration) -> Result<()> {
-    ensure!(took <= PATIENCE, "answered after {took:?}");
-    Ok(())
 }
 
 fn ask(place: &Place, api: &Api, path: &str) -> Result<()> {

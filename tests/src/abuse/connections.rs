@@ -60,6 +60,7 @@ const OPENING: Duration = Duration::from_secs(25);
 const HANDSHAKE: Duration = Duration::from_secs(2);
 /// Time that a crowd stays.
 const STAY: Duration = Duration::from_secs(12);
+const STAY_SHORT: Duration = Duration::from_secs(5);
 /// Most lines that refusing a crowd may write: a line a second would still be too many.
 const LOG_LINES_MAX: usize = 60;
 /// Time for a restarted agent to be linked again: it dials every second at the latest.
@@ -127,7 +128,7 @@ fn crowd(
     stage.restart_link("n2")?;
     let arrived = now();
     stage.link_works(LINK)?;
-    pause(STAY.saturating_sub(arrived.elapsed()));
+    pause(stage.count(STAY_SHORT, STAY).saturating_sub(arrived.elapsed()));
     let opened = held.len();
     let open = held.iter_mut().map(still_open).filter(|open| *open).count();
     few_lines(stage, lines)?;

@@ -24,7 +24,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "containers/frozen",
         must: "a frozen pod goes when it is deleted",
-        core: true,
+        core: false,
         restarts_master: false,
         run: frozen,
     },
@@ -45,13 +45,13 @@ for file in $(busybox find /sys/fs/cgroup -type f 2>/dev/null); do
   (echo "${value:-0}" > $file) 2>/dev/null && echo "HOLE wrote $file"
 done
 for folder in $(busybox find /sys/fs/cgroup -type d 2>/dev/null); do
-  mkdir $folder/hole 2>/dev/null && echo "HOLE made $folder/hole"
+  mkdir $folder/hole 2>/dev/null && echo "HOLE made $folder/hole" && rmdir $folder/hole
   case $folder in *bramble*) echo "HOLE sees $folder";; esac
 done
 for entry in $(cat /proc/self/cgroup); do
   case $entry in *bramble*) echo "HOLE knows $entry";; esac
 done
-for device in "b 7 0" "b 8 0" "b 179 0" "b 253 0" "b 254 0" "b 259 0" "c 1 1" "c 10 200" "c 10 237"; do
+for device in "b 7 0" "b 8 0" "b 179 0" "b 253 0" "b 254 0" "b 259 0" "c 1 1" "c 10 130" "c 10 237"; do
   rm -f /tmp/device
   busybox mknod /tmp/device $device 2>/dev/null || continue
   (: < /tmp/device) 2>/dev/null && echo "HOLE opened $device"

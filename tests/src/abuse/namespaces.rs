@@ -8,14 +8,14 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "namespaces/system-namespaces",
         must: "default, kube-system and kube-public cannot be deleted, and the master starts",
-        core: true,
+        core: false,
         restarts_master: true,
         run: system_namespaces,
     },
     Attack {
         name: "namespaces/bootstrap-objects",
         must: "whatever happened to its own objects, the master starts",
-        core: true,
+        core: false,
         restarts_master: true,
         run: bootstrap_objects,
     },

@@ -128,7 +128,10 @@ fn events(stage: &mut Stage) -> Result<String> {
         }
         said += 1;
     }
-    // Small ones are as many as fit into some seconds.
+    // Small ones are as many as fit into some seconds; a link that was ended is dialled again.
+    let mut link = stage.node_link(&board)?;
+    link.welcome(&hello(&board, 1))?;
+    link.forget();
     let start = now();
     let mut small = 0;
     let time = stage.count(Duration::from_secs(2), Duration::from_secs(10));
@@ -149,13 +152,19 @@ fn events(stage: &mut Stage) -> Result<String> {
 
 fn wide_statuses(stage: &mut Stage) -> Result<String> {
     let (board, mut link, uid) = stage.evil_node()?;
-    let status = ready(POD, &uid, Ipv4Addr::new(10, 42, 0, 2), 50_000, "");
     let mut said = 0;
-    for _ in 0..stage.count(10, 40) {
-        if link.say(&ToMaster::Pod(Box::new(status.clone()))).is_err() {
-            break;
+    for containers in [50_000, 5_000, 500] {
+        let status = ready(POD, &uid, Ipv4Addr::new(10, 42, 0, 2), containers, "");
+        for _ in 0..stage.count(10, 40) {
+            if link.say(&ToMaster::Pod(Box::new(status.clone()))).is_err() {
+                // It was too much for the link; the next size is tried over a new one.
+                link = stage.node_link(&board)?;
+                link.welcome(&hello(&board, 1))?;
+                link.forget();
+                break;
+            }
+            said += 1;
         }
-        said += 1;
     }
     pause(Duration::from_secs(2));
     let pod = stage.kubectl().json(&["get", "pod", POD, "-n", NAMESPACE])?;

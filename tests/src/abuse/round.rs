@@ -48,6 +48,7 @@ pub fn around(stage: &mut Stage, attack: &Attack) -> Result<Outcome> {
     let watch = stage.memory();
     let (before, still, processes) = (watch.now(), stage.still()?, stage.master_processes()?);
     ensure!(!processes.is_empty(), "the master does not run");
+    let panics = stage.panics();
     let bystander = stage.start_bystander()?;
     let peaks = watch.peaks();
     let start = now();
@@ -59,9 +60,15 @@ pub fn around(stage: &mut Stage, attack: &Attack) -> Result<Outcome> {
         fell.push(format!("{error:#}"));
         String::new()
     });
-    fell.extend(unanswered(&answers));
-    if !attack.restarts_master && stage.master_processes()? != processes {
-        fell.push("the master's process ended".to_owned());
+    // Nobody answers while the master is down, which the attack then wants.
+    if !attack.restarts_master {
+        fell.extend(unanswered(&answers));
+        if stage.master_processes()? != processes {
+            fell.push("the master's process ended".to_owned());
+        }
+    }
+    if stage.panics() > panics {
+        fell.push("one of our processes panicked, see its log".to_owned());
     }
     if let Err(error) = stage.remove_namespace() {
         fell.push(format!("what it created stays: {error:#}"));

@@ -80,6 +80,8 @@ impl Stage {
     /// The cluster does not come up.
     pub fn build(number: u8, extent: Extent) -> Result<Self> {
         let mut cluster = Cluster::start(number)?;
+        // As on a card: other disks have a budget that no attack of some seconds uses up.
+        cluster.configure_agents("log-budget-mib = 64");
         for name in ["n1", "n2", SPARE] {
             cluster.add_agent(name)?;
         }
@@ -258,6 +260,17 @@ impl Stage {
     pub(super) fn master_log_lines(&self) -> usize {
         let path = self.cluster.master().card.join("server.log");
         fs::read(path).map_or(0, |log| log.iter().filter(|byte| **byte == b'\n').count())
+    }
+
+    /// How many panics master and agents have written down: a bad request is not to cause one,
+    /// even where it ends nothing but itself.
+    pub(super) fn panics(&self) -> usize {
+        let boards = std::iter::once(self.cluster.master()).chain(self.cluster.agents());
+        let logs =
+            boards.flat_map(|board| ["server.log", "agent.log"].map(|log| board.card.join(log)));
+        logs.filter_map(|log| fs::read_to_string(log).ok())
+            .map(|text| text.matches(" panicked at ").count())
+            .sum()
     }
 
     /// Waits until the agent on a node answers for its node link: a log comes through it.
