@@ -161,7 +161,7 @@ impl Objects {
         name: &str,
     ) -> Result<KeyValue, Status> {
         let found = self.store.get(&resource.key(namespace, name)).await.map_err(store_status)?;
-        found.ok_or_else(|| Status::not_found(resource, name))
+        served(resource, found.ok_or_else(|| Status::not_found(resource, name))?)
     }
 
     /// Returns a page of the objects of a resource as they are stored, in all namespaces if

@@ -151,6 +151,38 @@ fn kubectl_missing() -> bool {
 }
 
 #[test]
+fn objects_of_two_forms_are_read_in_the_one_that_is_asked_for() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    master.apply(
+        "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: h}\n\
+         spec: {maxReplicas: 3, targetCPUUtilizationPercentage: 50, \
+         scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}\n",
+    );
+    let version = "-o jsonpath={.apiVersion}";
+    master.check(
+        &format!("get horizontalpodautoscalers.v1.autoscaling h {version}"),
+        "autoscaling/v1",
+    );
+    master.check(
+        &format!("get horizontalpodautoscalers.v2.autoscaling h {version}"),
+        "autoscaling/v2",
+    );
+    master.check("get hpa h", "cpu: <unknown>/50%");
+    master.apply(
+        "apiVersion: events.k8s.io/v1\nkind: Event\nmetadata: {name: e, namespace: default}\n\
+         eventTime: '2026-01-01T00:00:00.000000Z'\nreportingController: x/y\n\
+         reportingInstance: i\naction: A\nreason: R\ntype: Normal\nnote: hello\n\
+         regarding: {kind: Pod, name: p, namespace: default}\n",
+    );
+    master.check("get events.v1.events.k8s.io e -o jsonpath={.note}", "hello");
+    master.check("get events.v1. e -o jsonpath={.message}", "hello");
+    master.check("get events", "pod/p");
+}
+
+#[test]
 fn kubectl_creates_reads_changes_and_deletes() {
     if kubectl_missing() {
         return;
