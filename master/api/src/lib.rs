@@ -15,6 +15,7 @@ pub mod duration;
 mod object;
 pub mod openapi;
 pub mod patch;
+pub mod pod_security;
 pub mod protobuf;
 pub mod quantity;
 pub mod registry;

@@ -26,6 +26,7 @@ pub(super) static NAMESPACES: Resource = Resource {
     columns: table::namespace::COLUMNS,
     cells: table::namespace::cells,
     defaults: defaults::configuration::namespace,
+    validate: validate::configuration::namespace,
     strategy: Strategy {
         name: names::dns_label,
         initial_status: |_| json!({"phase": "Active"}),

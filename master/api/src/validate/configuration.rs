@@ -1,4 +1,4 @@
-//! Rules for ConfigMap, Secret, Lease and Event.
+//! Rules for ConfigMap, Secret, Namespace, Lease and Event.
 
 use std::collections::BTreeSet;
 
@@ -70,6 +70,11 @@ pub(crate) fn secret(object: &Value) -> Vec<FieldError> {
         }
     }
     errors.list()
+}
+
+/// The labels of a namespace that say what its pods may do have to be understood.
+pub(crate) fn namespace(object: &Value) -> Vec<FieldError> {
+    crate::pod_security::wrong_labels(object)
 }
 
 /// What is marked immutable stays as it is; the type of a secret does in any case.
