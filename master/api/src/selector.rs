@@ -330,11 +330,11 @@ impl Parser {
             }
             Token::Greater => {
                 self.next();
-                Operator::GreaterThan(self.number()?)
+                Operator::GreaterThan(self.number(&key)?)
             }
             Token::Less => {
                 self.next();
-                Operator::LessThan(self.number()?)
+                Operator::LessThan(self.number(&key)?)
             }
             Token::Word(word) if word == "in" => {
                 self.next();
@@ -370,13 +370,13 @@ impl Parser {
         }
     }
 
-    fn number(&mut self) -> Result<i64, ParseSelectorError> {
-        match self.next() {
-            Token::Word(word) => word
-                .parse()
-                .map_err(|_| ParseSelectorError::Syntax { found: word, expected: "an integer" }),
-            other => Err(self.syntax(&other, "an integer")),
-        }
+    fn number(&mut self, key: &str) -> Result<i64, ParseSelectorError> {
+        let value = self.value(key)?;
+        value.parse().map_err(|_| ParseSelectorError::Value {
+            key: key.to_owned(),
+            value,
+            why: "for 'Gt', 'Lt' operators, the value must be an integer".to_owned(),
+        })
     }
 
     fn values(&mut self, key: &str) -> Result<Vec<String>, ParseSelectorError> {

@@ -168,6 +168,14 @@ impl FieldError {
         self
     }
 
+    fn cause(&self) -> StatusCause {
+        StatusCause {
+            reason: self.cause.reason(),
+            message: self.message(),
+            field: self.field.clone(),
+        }
+    }
+
     fn message(&self) -> String {
         if self.detail.is_empty() {
             self.cause.text().to_owned()
@@ -270,15 +278,45 @@ impl Status {
         let mut status = Self::new(422, "Invalid", message).about(resource, name);
         if let Some(details) = &mut status.details {
             resource.kind.clone_into(&mut details.kind);
-            details.causes = errors
-                .iter()
-                .map(|error| StatusCause {
-                    reason: error.cause.reason(),
-                    message: error.message(),
-                    field: error.field.clone(),
-                })
-                .collect();
+            details.causes = errors.iter().map(FieldError::cause).collect();
         }
+        status
+    }
+
+    /// Something other than an object of a resource is not valid: options, or a subresource.
+    #[must_use]
+    pub fn invalid_kind(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let list = match texts.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        };
+        let mut status =
+            Self::new(422, "Invalid", format!("{kind}.{group} \"{name}\" is invalid: {list}"));
+        status.details = Some(Box::new(Details {
+            name: name.to_owned(),
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            causes: errors.iter().map(FieldError::cause).collect(),
+            ..Details::default()
+        }));
+        status
+    }
+
+    /// A revision that does not exist yet was asked for.
+    #[must_use]
+    pub fn revision_too_large(asked: u64, newest: u64) -> Self {
+        let mut status =
+            Self::timeout(format!("Too large resource version: {asked}, current: {newest}"));
+        status.details = Some(Box::new(Details {
+            causes: vec![StatusCause {
+                reason: "ResourceVersionTooLarge",
+                message: "Too large resource version".to_owned(),
+                field: String::new(),
+            }],
+            ..Details::default()
+        }));
+        status.retry_after_secs = Some(1);
         status
     }
 

@@ -58,14 +58,14 @@ pub fn prepare_update(
     let old_metadata = old.get("metadata").and_then(Value::as_object);
     if subresource == Some("status") {
         let status = new.get("status").cloned();
-        let managed = new.pointer("/metadata/managedFields").cloned();
-        // Labels and the like of a node may come with its status, as upstream allows.
-        let version = new.pointer("/metadata/resourceVersion").cloned();
+        let sent = new.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
         let mut kept = old.clone();
         put(kept.as_object_mut(), "status", status);
+        // Labels, annotations and finalizers may come with a status, as upstream allows.
         if let Some(metadata) = object::child(&mut kept, "metadata") {
-            put(Some(metadata), "managedFields", managed);
-            put(Some(metadata), "resourceVersion", version);
+            for key in ["managedFields", "resourceVersion", "labels", "annotations", "finalizers"] {
+                put(Some(metadata), key, sent.get(key).cloned());
+            }
         }
         *new = kept;
         return;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_update_changes_nothing_else() {
+    fn a_status_update_leaves_the_spec_alone() {
         let pods = registry::find("", "v1", "pods").unwrap();
         let old =
             json!({"metadata": {"name": "a"}, "spec": {"x": 1}, "status": {"phase": "Pending"}});
@@ -151,7 +151,8 @@ mod tests {
         prepare_update(pods, &old, &mut new, Some("status"));
         assert_eq!(
             new,
-            json!({"metadata": {"name": "a"}, "spec": {"x": 1}, "status": {"phase": "Running"}})
+            json!({"metadata": {"name": "a", "labels": {"x": "y"}}, "spec": {"x": 1},
+                "status": {"phase": "Running"}})
         );
     }
 }

@@ -102,7 +102,11 @@ pub fn decode_kind(
     media: MediaType,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    let parsed = parse(body, media)?;
+    let mut parsed = parse(body, media)?;
+    if parsed.value.is_null() {
+        // Upstream reads null as an object that says nothing.
+        parsed.value = Value::Object(serde_json::Map::new());
+    }
     check_kind(kind, parsed.value, &parsed.duplicates, validation)
 }
 

@@ -25,6 +25,8 @@ pub(crate) fn pod(fields: &mut Map<String, Value>) {
     for name in ["initContainers", "containers"] {
         items_mut(spec, name).for_each(requests_from_limits);
     }
+    // Upstream gives this to pods only: a template without it stays as it was written.
+    default(spec, "enableServiceLinks", true);
     default(spec, "serviceAccountName", "default");
     default(spec, "priority", 0);
     default(spec, "preemptionPolicy", "PreemptLowerPriority");
@@ -71,7 +73,6 @@ pub(crate) fn pod_spec(spec: &mut Map<String, Value>) {
     default(spec, "schedulerName", "default-scheduler");
     default(spec, "terminationGracePeriodSeconds", GRACE_SECONDS);
     default(spec, "securityContext", json!({}));
-    default(spec, "enableServiceLinks", true);
     let host_network = spec.get("hostNetwork").and_then(Value::as_bool).unwrap_or_default();
     let service_account = spec.get("serviceAccountName").cloned();
     if let Some(service_account) = service_account {
