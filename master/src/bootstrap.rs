@@ -3,9 +3,13 @@
 use std::net::Ipv4Addr;
 
 use bramble_api::Status;
+use embassy_time::{Duration, Timer};
 use serde_json::{Value, json};
 
-use crate::objects::{Objects, WriteOptions};
+use crate::objects::{DeleteOptions, Objects, Part, WriteOptions};
+
+/// Time between two looks at what every cluster has, as upstream.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -21,59 +25,155 @@ pub(crate) struct ApiAddress {
     pub(crate) port: u16,
 }
 
-/// Makes what is missing, and corrects where the API is reached.
+/// Something that every cluster has and that could not be made or put right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// What it is, such as `services/kubernetes`.
+    pub(crate) object: String,
+    /// Why not.
+    pub(crate) why: String,
+}
+
+/// Makes what is missing, and corrects where the API is reached; returns what could not be done.
 ///
-/// # Errors
-///
-/// When the store fails.
-pub(crate) async fn bootstrap(objects: &Objects, api: ApiAddress) -> Result<(), Status> {
+/// Clients can delete and change all of these objects, so nothing that is found here keeps the
+/// master from starting: it goes on, and tries again later.
+pub(crate) async fn bootstrap(objects: &Objects, api: ApiAddress) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for name in NAMESPACES {
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name },
         });
-        ensure(objects, "", "namespaces", "", namespace).await?;
+        note(&mut problems, "namespaces", name, ensure(objects, "namespaces", namespace).await);
     }
-    ensure(objects, "", "services", "default", service(api)).await?;
-    if api.address.is_loopback() {
-        // No pod could reach it, and an endpoint may not be a loopback address.
-        return Ok(());
+    let found = ensure(objects, "services", service(api)).await;
+    let found = match found {
+        Ok(found) if serves_api(&found, api) => Ok(()),
+        Ok(_) => correct_service(objects, api).await,
+        Err(status) => Err(status),
+    };
+    note(&mut problems, "services", "kubernetes", found.map(|()| Value::Null));
+    // No pod could reach a loopback address, and an endpoint may not be one.
+    if !api.address.is_loopback() {
+        let found = correct_slice(objects, api).await;
+        note(&mut problems, "endpointslices", "kubernetes", found.map(|()| Value::Null));
     }
+    problems
+}
+
+/// Looks every minute after what every cluster has, as upstream; ends with the process.
+pub(crate) async fn keep(objects: Objects, api: ApiAddress) {
+    let mut told = Vec::new();
+    loop {
+        let problems = bootstrap(&objects, api).await;
+        if problems != told {
+            for Problem { object, why } in &problems {
+                tracing::warn!(object, why, "what every cluster has could not be put right");
+            }
+            told = problems;
+        }
+        Timer::after(REPAIR_INTERVAL).await;
+    }
+}
+
+fn note(problems: &mut Vec<Problem>, plural: &str, name: &str, done: Result<Value, Status>) {
+    if let Err(status) = done {
+        let object = format!("{plural}/{name}");
+        problems.push(Problem { object, why: status.message });
+    }
+}
+
+/// Finds an object, or makes it.
+async fn ensure(objects: &Objects, plural: &str, object: Value) -> Result<Value, Status> {
+    let group = if plural == "endpointslices" { "discovery.k8s.io" } else { "" };
+    let resource = Objects::resource(group, plural);
+    let text = |field: &str| {
+        let text = object.pointer(&format!("/metadata/{field}")).and_then(Value::as_str);
+        text.unwrap_or("").to_owned()
+    };
+    let (namespace, name) = (text("namespace"), text("name"));
+    // Looked for first: a Service that is there holds the address that it would be given.
+    match objects.get(resource, &namespace, &name).await {
+        Err(status) if status.code == 404 => {}
+        found => return found,
+    }
+    match objects.create(resource, &namespace, object, &WriteOptions::default()).await {
+        Err(status) if status.reason == "AlreadyExists" => {
+            objects.get(resource, &namespace, &name).await
+        }
+        made => made,
+    }
+}
+
+/// Whether a Service leads to the API.
+fn serves_api(found: &Value, api: ApiAddress) -> bool {
+    let wanted = service(api);
+    let same = |pointer: &str| found.pointer(pointer) == wanted.pointer(pointer);
+    // What was dealt besides, such as a node port, does no harm.
+    same("/spec/type") && same("/spec/clusterIP") && {
+        let ports = found.pointer("/spec/ports").and_then(Value::as_array);
+        ports.is_some_and(|ports| {
+            ports.iter().any(|port| {
+                port.get("port") == Some(&json!(443))
+                    && port.get("targetPort") == Some(&json!(api.port))
+            })
+        })
+    }
+}
+
+async fn correct_service(objects: &Objects, api: ApiAddress) -> Result<(), Status> {
+    let services = Objects::resource("", "services");
+    let change = move |found: &mut Value| {
+        if let Some(found) = found.as_object_mut() {
+            let wanted = service(api);
+            found.insert("spec".to_owned(), wanted.get("spec").cloned().unwrap_or_default());
+        }
+        Ok(())
+    };
+    let (options, part) = (WriteOptions::default(), Part::Main);
+    let changed = objects.modify(services, "default", "kubernetes", part, &options, &change).await;
+    match changed {
+        // Something of it cannot be changed, such as its address: it is made anew.
+        Err(status) if status.code == 422 => remake(objects, "services", service(api)).await,
+        changed => changed.map(|_| ()),
+    }
+}
+
+async fn correct_slice(objects: &Objects, api: ApiAddress) -> Result<(), Status> {
     let slices = Objects::resource("discovery.k8s.io", "endpointslices");
-    ensure(objects, slices.group, slices.plural, "default", endpoint_slice(api)).await?;
-    let wanted = endpoint_slice(api);
+    ensure(objects, slices.plural, endpoint_slice(api)).await?;
     let change = move |slice: &mut Value| {
-        for field in ["endpoints", "ports"] {
+        let wanted = endpoint_slice(api);
+        for field in ["addressType", "endpoints", "ports"] {
             if let (Some(slice), Some(value)) = (slice.as_object_mut(), wanted.get(field)) {
                 slice.insert(field.to_owned(), value.clone());
             }
         }
         Ok(())
     };
-    let options = WriteOptions::default();
-    let part = crate::objects::Part::Main;
-    objects.modify(slices, "default", "kubernetes", part, &options, &change).await.map(|_| ())
+    let (options, part) = (WriteOptions::default(), Part::Main);
+    match objects.modify(slices, "default", "kubernetes", part, &options, &change).await {
+        Err(status) if status.code == 422 => {
+            remake(objects, slices.plural, endpoint_slice(api)).await
+        }
+        changed => changed.map(|_| ()),
+    }
 }
 
-async fn ensure(
-    objects: &Objects,
-    group: &str,
-    plural: &str,
-    namespace: &str,
-    object: Value,
-) -> Result<(), Status> {
+/// Deletes an object that cannot be changed into what it has to be, and makes it anew.
+async fn remake(objects: &Objects, plural: &str, object: Value) -> Result<(), Status> {
+    let group = if plural == "endpointslices" { "discovery.k8s.io" } else { "" };
     let resource = Objects::resource(group, plural);
-    // Looked for first: a Service that is there holds the address that it would be given.
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("");
-    match objects.get(resource, namespace, name).await {
-        Err(status) if status.code == 404 => {}
-        Err(status) => return Err(status),
-        Ok(_) => return Ok(()),
+    let options = DeleteOptions::default();
+    let (_, gone) = objects.delete(resource, "default", "kubernetes", &options).await?;
+    if !gone {
+        return Err(Status::conflict(
+            resource,
+            "kubernetes",
+            "finalizers hold the one that is there",
+        ));
     }
-    match objects.create(resource, namespace, object, &WriteOptions::default()).await {
-        Ok(_) => Ok(()),
-        Err(status) if status.reason == "AlreadyExists" => Ok(()),
-        Err(status) => Err(status),
-    }
+    objects.create(resource, "default", object, &WriteOptions::default()).await.map(|_| ())
 }
 
 fn service(api: ApiAddress) -> Value {
@@ -109,4 +209,144 @@ fn endpoint_slice(api: ApiAddress) -> Value {
         }],
         "ports": [{ "name": "https", "port": api.port, "protocol": "TCP" }],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bramble_shared::link::Ipv4Range;
+    use bramble_store::MemoryStore;
+
+    use super::*;
+
+    const API: ApiAddress = ApiAddress {
+        service: Ipv4Addr::new(10, 43, 0, 1),
+        address: Ipv4Addr::new(192, 168, 1, 2),
+        port: 6443,
+    };
+
+    async fn objects() -> Objects {
+        let range = Ipv4Range { network: Ipv4Addr::new(10, 43, 0, 0), prefix_len: 16 };
+        Objects::open(Arc::new(MemoryStore::new()), range, (30_000, 32_767)).await.unwrap()
+    }
+
+    fn delete() -> DeleteOptions {
+        DeleteOptions::default()
+    }
+
+    async fn change(objects: &Objects, plural: &str, patch: Value) {
+        let group = if plural == "endpointslices" { "discovery.k8s.io" } else { "" };
+        let change = move |object: &mut Value| {
+            bramble_api::patch::merge::apply(object, &patch);
+            Ok(())
+        };
+        let (resource, options) = (Objects::resource(group, plural), WriteOptions::default());
+        objects
+            .modify(resource, "default", "kubernetes", Part::Main, &options, &change)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_new_cluster_gets_everything_and_keeps_it() {
+        let objects = objects().await;
+        assert_eq!(bootstrap(&objects, API).await, []);
+        let revision = objects.revision();
+        assert_eq!(bootstrap(&objects, API).await, []);
+        assert_eq!(objects.revision(), revision);
+        let services = Objects::resource("", "services");
+        let service = objects.get(services, "default", "kubernetes").await.unwrap();
+        assert_eq!(service["spec"]["clusterIP"], json!("10.43.0.1"));
+    }
+
+    #[tokio::test]
+    async fn namespaces_that_nothing_works_without_are_not_deleted() {
+        let objects = objects().await;
+        bootstrap(&objects, API).await;
+        let namespaces = Objects::resource("", "namespaces");
+        for name in ["default", "kube-system", "kube-public"] {
+            let status = objects.delete(namespaces, "", name, &delete()).await.unwrap_err();
+            assert_eq!(
+                (status.code, status.message),
+                (
+                    403,
+                    format!(
+                        "namespaces \"{name}\" is forbidden: this namespace may not be deleted"
+                    )
+                )
+            );
+        }
+        objects.delete(namespaces, "", "kube-node-lease", &delete()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_clients_did_to_the_api_s_own_objects_is_put_right() {
+        let objects = objects().await;
+        bootstrap(&objects, API).await;
+        let services = Objects::resource("", "services");
+        let slices = Objects::resource("discovery.k8s.io", "endpointslices");
+        let check = async |what: &str| {
+            assert_eq!(bootstrap(&objects, API).await, [], "{what}");
+            let service = objects.get(services, "default", "kubernetes").await.unwrap();
+            assert!(serves_api(&service, API), "{what}: {service}");
+            let slice = objects.get(slices, "default", "kubernetes").await.unwrap();
+            assert_eq!(slice["addressType"], json!("IPv4"), "{what}");
+            assert_eq!(slice["endpoints"][0]["addresses"], json!(["192.168.1.2"]), "{what}");
+        };
+        objects.delete(services, "default", "kubernetes", &delete()).await.unwrap();
+        objects.delete(slices, "default", "kubernetes", &delete()).await.unwrap();
+        check("both are deleted").await;
+        change(
+            &objects,
+            "services",
+            json!({"spec": {"type": "ExternalName", "externalName": "evil.example"}}),
+        )
+        .await;
+        check("the Service leads elsewhere").await;
+        change(&objects, "services", json!({"spec": {"ports": [{"port": 80}]}})).await;
+        check("the Service has another port").await;
+        change(
+            &objects,
+            "endpointslices",
+            json!({"endpoints": [{"addresses": ["10.0.0.9"]}], "ports": null}),
+        )
+        .await;
+        check("the slice leads elsewhere").await;
+        objects.delete(slices, "default", "kubernetes", &delete()).await.unwrap();
+        let other = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": "kubernetes", "namespace": "default"}, "addressType": "FQDN",
+            "endpoints": [{"addresses": ["evil.example"]}]});
+        objects.create(slices, "default", other, &WriteOptions::default()).await.unwrap();
+        check("the slice is of another type").await;
+    }
+
+    #[tokio::test]
+    async fn a_store_whose_default_namespace_is_going_starts() {
+        let objects = objects().await;
+        // As an older release let clients do it.
+        let namespaces = Objects::resource("", "namespaces");
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": "default"}});
+        let made = objects.create(namespaces, "", namespace, &WriteOptions::default()).await;
+        let mut going = made.unwrap();
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        going["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        let put = bramble_store::Op::Put {
+            key: namespaces.key("", "default"),
+            value: serde_json::to_vec(&going).unwrap().into(),
+            class: bramble_store::Class::Intent,
+        };
+        let txn = bramble_store::Txn { compares: vec![], ops: vec![put] };
+        objects.store().txn(txn).await.unwrap();
+
+        let problems = bootstrap(&objects, API).await;
+        let named: Vec<&str> = problems.iter().map(|problem| problem.object.as_str()).collect();
+        assert_eq!(named, ["services/kubernetes", "endpointslices/kubernetes"]);
+        assert!(problems[0].why.contains("because it is being terminated"), "{problems:?}");
+        // Once the controller has emptied it, it comes back with all that belongs to it.
+        let none = json!([]);
+        objects.finalize_namespace("default", &none, &WriteOptions::default()).await.unwrap();
+        assert_eq!(bootstrap(&objects, API).await, []);
+    }
 }

@@ -110,6 +110,10 @@ pub(crate) struct ServerFlags {
     /// Take a new cluster's identity from this folder instead of making one, as a flashed card does.
     #[arg(long, value_name = "DIR")]
     pub(crate) identity_from: Option<PathBuf>,
+    /// What pods may ask of their node where the namespace's labels do not say: privileged, baseline
+    /// or restricted.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) pod_security_default: Option<String>,
     /// More to log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: Option<tracing::Level>,

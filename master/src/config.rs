@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use bramble_api::pod_security::Level;
 use bramble_shared::link::Ipv4Range;
 use serde::Deserialize;
 
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) store: StoreKind,
     /// Folder of the identity that a new cluster takes instead of making one.
     pub(crate) identity_from: Option<PathBuf>,
+    /// Level of pods in namespaces whose labels do not say one.
+    pub(crate) pod_security_default: Level,
 }
 
 /// Where objects are kept.
@@ -62,6 +65,7 @@ struct File {
     node_port_range: Option<String>,
     store: Option<StoreKind>,
     identity_from: Option<PathBuf>,
+    pod_security_default: Option<String>,
 }
 
 /// Why the configuration cannot be used.
@@ -141,6 +145,9 @@ impl Config {
             node_port_range: parse_ports(&ports)?,
             store: flags.store.or(file.store).unwrap_or(StoreKind::Disk),
             identity_from: flags.identity_from.clone().or(file.identity_from),
+            pod_security_default: parse_level(
+                flags.pod_security_default.clone().or(file.pod_security_default),
+            )?,
         })
     }
 
@@ -148,6 +155,15 @@ impl Config {
     pub(crate) fn api_service_address(&self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.service_range.network.to_bits() + 1)
     }
+}
+
+fn parse_level(text: Option<String>) -> Result<Level, ConfigError> {
+    let text = text.unwrap_or_else(|| Level::default().to_string());
+    text.parse().map_err(|_| ConfigError::Value {
+        key: "pod-security-default",
+        value: text,
+        problem: "is none of privileged, baseline and restricted",
+    })
 }
 
 fn read(path: &Path) -> Result<File, ConfigError> {
@@ -222,7 +238,7 @@ fn parse_ports(value: &str) -> Result<(u16, u16), ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, File, ServerFlags, StoreKind};
+    use super::{Config, File, Level, ServerFlags, StoreKind};
 
     fn load(text: &str) -> Result<Config, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
@@ -250,6 +266,14 @@ mod tests {
         check("service-range = '10.43.0.0/30'", "too large or too small");
         check("node-port-range = '5-4'", "empty");
         check("lisen = '0.0.0.0:1'", "unknown field");
+        check("pod-security-default = 'strict'", "none of privileged, baseline and restricted");
+    }
+
+    #[test]
+    fn pods_may_be_held_to_a_level() {
+        assert_eq!(load("").unwrap().pod_security_default, Level::Privileged);
+        let config = load("pod-security-default = 'baseline'").unwrap();
+        assert_eq!(config.pod_security_default, Level::Baseline);
     }
 
     #[test]

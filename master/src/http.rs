@@ -169,7 +169,7 @@ async fn dispatch(
     let route = Route::parse(request.uri().path())
         .map_err(|status| if user.name.is_empty() { Status::unauthorized() } else { status })?;
     access::check(user, request.method(), &route)?;
-    let query = Query::parse(request.uri().query().unwrap_or(""))?;
+    let query = Query::parse(request.uri().query().unwrap_or(""), options_kind(request.method()))?;
     let reading = request.method() == Method::GET;
     let turn = match Cost::of(&route, &query, &request) {
         Some(cost) => Some(api.turns.take(identity, cost).await?),
@@ -199,6 +199,17 @@ async fn dispatch(
         Some(turn) => turn.hold(answer),
         None => answer,
     })
+}
+
+/// The kind of options that the query of a request stands for.
+fn options_kind(method: &Method) -> &'static str {
+    match method.as_str() {
+        "POST" => "CreateOptions",
+        "PUT" => "UpdateOptions",
+        "PATCH" => "PatchOptions",
+        "DELETE" => "DeleteOptions",
+        _ => "ListOptions",
+    }
 }
 
 async fn resource(

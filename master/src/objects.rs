@@ -8,6 +8,7 @@
 //! The namespace of a cluster-scoped resource is the empty string.
 
 mod addresses;
+mod admission;
 mod allocation;
 mod bind;
 mod commit;
@@ -24,6 +25,7 @@ mod update;
 
 use std::sync::Arc;
 
+use bramble_api::pod_security::Level;
 use bramble_api::{Resource, Status};
 use bramble_shared::link::Ipv4Range;
 use bramble_store::{Class, KeyValue, Revision, Store};
@@ -40,6 +42,8 @@ pub(crate) use stored::{Shape, append, append_at, decode, decode_for_columns, se
 pub(crate) struct Objects {
     store: Arc<dyn Store>,
     addresses: Arc<Addresses>,
+    /// Level of pods in namespaces that do not say.
+    pod_security_default: Level,
 }
 
 /// Which part of an object a write may change.
@@ -102,9 +106,16 @@ impl Objects {
         node_port_range: (u16, u16),
     ) -> Result<Self, Status> {
         let addresses = Arc::new(Addresses::new(service_range, node_port_range));
-        let objects = Self { store, addresses };
+        let pod_security_default = Level::default();
+        let objects = Self { store, addresses, pod_security_default };
         objects.repair_allocations().await?;
         Ok(objects)
+    }
+
+    /// Holds pods of namespaces that do not say to a level.
+    pub(crate) fn with_pod_security_default(mut self, level: Level) -> Self {
+        self.pod_security_default = level;
+        self
     }
 
     /// The store below, for watches.

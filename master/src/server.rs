@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::bootstrap::{ApiAddress, bootstrap};
+use crate::bootstrap::{self, ApiAddress};
 use crate::config::Config;
 use crate::control::{self, StartControlError};
 use crate::durable_state::{self, OpenStateError};
@@ -103,19 +103,23 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     let certificate = identity.server_certificate(&names, &addresses)?;
     let tls = http::server_config(identity.authority.ca_der(), certificate)?;
 
-    let objects =
-        Objects::open(Arc::clone(&store), config.service_range, config.node_port_range).await?;
+    let objects = Objects::open(Arc::clone(&store), config.service_range, config.node_port_range)
+        .await?
+        .with_pod_security_default(config.pod_security_default);
     let api_address = ApiAddress {
         service: config.api_service_address(),
         address: config.advertise_address,
         port: address.port(),
     };
-    bootstrap(&objects, api_address).await?;
+    for bootstrap::Problem { object, why } in bootstrap::bootstrap(&objects, api_address).await {
+        warn!(object, why, "what every cluster has could not be put right, going on without");
+    }
 
     let tokens = Arc::new(Tokens::new(Arc::clone(&store), &identity));
     let (stop, stopping) = watch::channel(false);
     let advertised = format!("{}:{}", config.advertise_address, address.port());
     let control = control::start(&config, &objects, &identity, &tokens).await?;
+    let keeping = tokio::spawn(bootstrap::keep(objects.clone(), api_address));
     let nodes = Arc::clone(&control.nodes);
     let api = Api::new(objects, tokens, nodes, advertised.clone(), stopping);
     let api = Arc::new(api.map_err(ServerError::Runtime)?);
@@ -135,6 +139,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     let _ = serving.await;
     pool.stop();
     memory.abort();
+    keeping.abort();
     control.stop();
     Ok(())
 }

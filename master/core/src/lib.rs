@@ -12,6 +12,7 @@ pub mod connections;
 pub mod controllers;
 pub mod membership;
 pub mod scheduler;
+pub mod slow_start;
 pub mod snapshot;
 pub mod turns;
 pub mod view;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bramble_api::{Resource, Status, patch};
 use bramble_master_core::action::{Action, EventKind, Propagation, Target};
+use bramble_master_core::slow_start::SlowStart;
 use bramble_master_core::view::condition::Condition;
 use bramble_master_core::view::resource;
 use futures_util::stream::{self, StreamExt as _};
@@ -18,6 +19,9 @@ use crate::objects::{self, DeleteOptions, Objects, Part, WriteOptions};
 
 /// Writes at a time: enough to fill a group commit, and bounded.
 const CONCURRENT_MAX: usize = 128;
+
+/// Owners for whom objects are created at the same time.
+const SERIES_MAX: usize = 8;
 
 /// Carries out actions; cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,27 +37,45 @@ impl Executor {
     }
 
     /// Carries out actions and returns those that failed. After a failure the rest of that
-    /// object's actions is not tried.
+    /// object's actions is not tried, nor are further creations for the same owner.
     pub(super) async fn execute(&self, actions: Vec<Action>) -> Vec<Action> {
-        let mut groups: BTreeMap<Option<Target>, Vec<Action>> = BTreeMap::new();
-        let mut single = Vec::new();
-        for action in actions {
-            match action.target() {
-                Some(target) => groups.entry(Some(target.clone())).or_default().push(action),
-                None => single.push(vec![action]),
-            }
-        }
-        single.extend(groups.into_values());
-        stream::iter(single)
+        let plan = Plan::new(actions);
+        let groups = stream::iter(plan.groups)
             .map(|group| self.execute_group(group))
             .buffer_unordered(CONCURRENT_MAX)
             .filter_map(std::future::ready)
-            .collect()
-            .await
+            .collect::<Vec<Action>>();
+        let series = stream::iter(plan.series)
+            .map(|series| self.execute_series(series))
+            .buffer_unordered(SERIES_MAX)
+            .concat();
+        let (mut failed, more) = futures_util::future::join(groups, series).await;
+        failed.extend(more);
+        failed
+    }
+
+    /// Creates objects for one owner, in batches that double for as long as all succeed.
+    async fn execute_series(&self, series: Vec<Vec<Action>>) -> Vec<Action> {
+        let mut pace = SlowStart::new(series.len());
+        let mut left = series.into_iter();
+        let mut failed = Vec::new();
+        while pace.batch() > 0 {
+            let batch: Vec<Vec<Action>> = left.by_ref().take(pace.batch()).collect();
+            let failures: Vec<Action> = stream::iter(batch)
+                .map(|group| self.execute_group(group))
+                .buffer_unordered(CONCURRENT_MAX)
+                .filter_map(std::future::ready)
+                .collect()
+                .await;
+            pace.done(!failures.is_empty());
+            failed.extend(failures);
+        }
+        failed
     }
 
     async fn execute_group(&self, group: Vec<Action>) -> Option<Action> {
-        for action in group {
+        let mut actions = group.into_iter();
+        while let Some(action) = actions.next() {
             let Err(status) = self.act(&action).await else { continue };
             let object =
                 action.target().map(|target| format!("{}/{}", target.resource, target.name));
@@ -61,6 +83,11 @@ impl Executor {
                 tracing::debug!(object, %status, "action no longer fits");
             } else {
                 tracing::warn!(object, %status, "action failed");
+                let told = actions.find(|next| matches!(next, Action::Event { .. }));
+                if let Some(event) = told.and_then(|event| failure(event, &status)) {
+                    // Recording an event never fails.
+                    let _ = self.act(&event).await;
+                }
             }
             return Some(action);
         }
@@ -231,6 +258,86 @@ impl Executor {
     }
 }
 
+/// Actions in the order in which they may be done: those of a group one after the other.
+#[derive(Debug, Default)]
+struct Plan {
+    /// Groups that do not depend on each other.
+    groups: Vec<Vec<Action>>,
+    /// Creations by owner; each with what is to be told of it.
+    series: Vec<Vec<Vec<Action>>>,
+}
+
+impl Plan {
+    fn new(actions: Vec<Action>) -> Self {
+        let mut groups: BTreeMap<Target, Vec<Action>> = BTreeMap::new();
+        let mut series: BTreeMap<String, Vec<Vec<Action>>> = BTreeMap::new();
+        let mut single: Vec<Vec<Action>> = Vec::new();
+        // Where the last action is that an event may tell of.
+        let mut last = Last::Nothing;
+        for action in actions {
+            if matches!(action, Action::Event { .. }) {
+                let group = match &last {
+                    Last::Nothing => None,
+                    Last::Single => single.last_mut(),
+                    Last::Group(target) => groups.get_mut(target),
+                    Last::Series(owner) => series.get_mut(owner).and_then(|all| all.last_mut()),
+                };
+                match group {
+                    Some(group) => group.push(action),
+                    None => single.push(vec![action]),
+                }
+                continue;
+            }
+            last = match (action.target().cloned(), owner(&action)) {
+                (Some(target), _) => {
+                    groups.entry(target.clone()).or_default().push(action);
+                    Last::Group(target)
+                }
+                (None, Some(owner)) => {
+                    series.entry(owner.clone()).or_default().push(vec![action]);
+                    Last::Series(owner)
+                }
+                (None, None) => {
+                    single.push(vec![action]);
+                    Last::Single
+                }
+            };
+        }
+        single.extend(groups.into_values());
+        Self { groups: single, series: series.into_values().collect() }
+    }
+}
+
+/// Which action came last.
+enum Last {
+    Nothing,
+    Single,
+    Group(Target),
+    Series(String),
+}
+
+/// The uid of the controller that something is created for.
+fn owner(action: &Action) -> Option<String> {
+    let Action::Create { object, .. } = action else { return None };
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let controls = |owner: &&Value| owner.get("controller") == Some(&Value::Bool(true));
+    owners.iter().find(controls)?.get("uid")?.as_str().map(str::to_owned)
+}
+
+/// What is told instead of a success; none for other events.
+fn failure(event: Action, status: &Status) -> Option<Action> {
+    let Action::Event { involved, involved_kind, reason, component, .. } = event else {
+        return None;
+    };
+    let (reason, done) = match reason {
+        "SuccessfulCreate" => ("FailedCreate", "creating"),
+        "SuccessfulDelete" => ("FailedDelete", "deleting"),
+        _ => return None,
+    };
+    let (kind, message) = (EventKind::Warning, format!("Error {done}: {status}"));
+    Some(Action::Event { involved, involved_kind, kind, reason, message, component })
+}
+
 /// The registry's row of a resource; objects of unknown ones are left alone.
 fn row(resource: &resource::Resource) -> Result<&'static Resource, Status> {
     let wanted =
@@ -308,6 +415,70 @@ fn merge_condition(object: &mut Value, condition: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn target(name: &str) -> Target {
+        Target {
+            resource: resource::Resource::PODS,
+            namespace: Arc::from("d"),
+            name: Arc::from(name),
+            uid: Arc::from("u"),
+            resource_version: 1,
+        }
+    }
+
+    fn event(name: &str, reason: &'static str) -> Action {
+        Action::Event {
+            involved: target(name),
+            involved_kind: "ReplicaSet",
+            kind: EventKind::Normal,
+            reason,
+            message: String::new(),
+            component: "test",
+        }
+    }
+
+    #[test]
+    fn an_event_goes_with_the_action_that_it_tells_of() {
+        let create = |owner: &str| Action::Create {
+            resource: resource::Resource::PODS,
+            namespace: Arc::from("d"),
+            object: json!({"metadata": {"ownerReferences": [{"controller": true, "uid": owner}]}}),
+        };
+        let delete = Action::Delete { target: target("a"), grace_seconds: None, propagation: None };
+        let plan = Plan::new(vec![
+            event("alone", "Alone"),
+            create("one"),
+            event("set", "SuccessfulCreate"),
+            create("two"),
+            create("one"),
+            event("set", "SuccessfulCreate"),
+            delete.clone(),
+            event("set", "SuccessfulDelete"),
+        ]);
+        assert_eq!(
+            plan.series,
+            [
+                vec![
+                    vec![create("one"), event("set", "SuccessfulCreate")],
+                    vec![create("one"), event("set", "SuccessfulCreate")],
+                ],
+                vec![vec![create("two")]],
+            ]
+        );
+        let rest = vec![delete, event("set", "SuccessfulDelete")];
+        assert_eq!(plan.groups, [vec![event("alone", "Alone")], rest]);
+    }
+
+    #[test]
+    fn a_failure_is_told_as_one() {
+        let told = failure(event("set", "SuccessfulCreate"), &Status::bad_request("no"));
+        let Some(Action::Event { kind, reason, message, .. }) = told else {
+            panic!("nothing is told");
+        };
+        assert_eq!((kind, reason), (EventKind::Warning, "FailedCreate"));
+        assert_eq!(message, "Error creating: no");
+        assert_eq!(failure(event("set", "Scaled"), &Status::bad_request("no")), None);
+    }
 
     #[test]
     fn conditions_are_merged_by_type() {

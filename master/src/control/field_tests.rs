@@ -88,6 +88,7 @@ impl Master {
             node_port_range: (30_000, 32_767),
             store: StoreKind::Memory,
             identity_from: None,
+            pod_security_default: bramble_api::pod_security::Level::Privileged,
         };
         let certificate =
             identity.server_certificate(&["localhost".to_owned()], &[address.ip()]).unwrap();
@@ -100,7 +101,7 @@ impl Master {
             address: config.advertise_address,
             port: address.port(),
         };
-        bootstrap(&objects, api_address).await.unwrap();
+        assert_eq!(bootstrap(&objects, api_address).await, []);
         let tokens = Arc::new(Tokens::new(store, &identity));
         let control = super::start(&config, &objects, &identity, &tokens).await.unwrap();
         let (stop, stopping) = watch::channel(false);

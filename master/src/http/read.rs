@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bramble_api::Status;
 use bramble_api::selector::{FieldSelector, Selector};
-use bramble_api::status::{Details, StatusCause};
 use bramble_api::table::{self, IncludeObject};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -63,19 +62,8 @@ async fn reach(call: &Call<'_>, asked: u64) -> Result<(), Status> {
     }
     match timeout(WAIT_MAX, call.api.objects.store().wait_for(asked)).await {
         Ok(result) => result.map_err(store_status),
-        Err(_) => Err(too_large(asked, newest)),
+        Err(_) => Err(Status::revision_too_large(asked, newest)),
     }
-}
-
-/// As upstream tells clients that ask for a revision of the future.
-fn too_large(asked: u64, newest: u64) -> Status {
-    let mut status =
-        Status::timeout(format!("Too large resource version: {asked}, current: {newest}"));
-    let message = "Too large resource version".to_owned();
-    let cause = StatusCause { reason: "ResourceVersionTooLarge", message, field: String::new() };
-    status.details = Some(Box::new(Details { causes: vec![cause], ..Details::default() }));
-    status.retry_after_secs = Some(1);
-    status
 }
 
 /// Answers with an object in the form that the client wants.

@@ -1,14 +1,29 @@
 //! Deleting: one object, or all that match.
 
 use bramble_api::Status;
+use bramble_api::patch::bounds::shortened;
+use bramble_api::status::FieldError;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::query::parse_dry_run;
+use super::query::{invalid_options, parse_dry_run};
 use super::response::{self, Body};
 use super::{Call, Query, body, read};
 use crate::objects::{DeleteOptions, Propagation};
+
+/// Kind of what says how to delete.
+const OPTIONS: &str = "DeleteOptions";
+/// Resources whose deletion is answered with the object also when it is gone at once, as upstream.
+const ANSWERED: [(&str, &str); 7] = [
+    ("", "persistentvolumeclaims"),
+    ("", "persistentvolumes"),
+    ("", "pods"),
+    ("", "podtemplates"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("", "services"),
+];
 
 /// Deletes one object.
 pub(super) async fn delete(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Status> {
@@ -17,7 +32,8 @@ pub(super) async fn delete(call: &Call<'_>, body: Incoming) -> Result<Response<B
     let (object, gone) =
         call.api.objects.delete(call.resource, call.namespace, call.name, &options).await?;
     let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or("");
-    let value = if gone { Status::deleted(call.resource, call.name, uid) } else { object };
+    let told = !gone || ANSWERED.contains(&(call.resource.group, call.resource.plural));
+    let value = if told { object } else { Status::deleted(call.resource, call.name, uid) };
     Ok(response::json(StatusCode::OK, &value))
 }
 
@@ -65,19 +81,19 @@ pub(super) fn delete_options(query: &Query, body: Option<&Value>) -> Result<Dele
         (Some("Orphan"), None) | (None, Some(true)) => Some(Propagation::Orphan),
         (None, None) => None,
         (Some(other), None) => {
-            return Err(Status::bad_request(format!(
-                "invalid propagationPolicy {other:?}: must be Background, Foreground or Orphan"
-            )));
+            let known = ["Foreground", "Background", "Orphan", "nil"];
+            let error = FieldError::unsupported("propagationPolicy", shortened(other), &known);
+            return Err(invalid_options(OPTIONS, error));
         }
-        (Some(_), Some(_)) => {
-            return Err(Status::bad_request(
-                "orphanDependents and propagationPolicy cannot be both set",
-            ));
+        (Some(policy), Some(_)) => {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            let error = FieldError::invalid("propagationPolicy", shortened(policy), detail);
+            return Err(invalid_options(OPTIONS, error));
         }
     };
     let mut dry_run = query.dry_run;
     for value in field("dryRun").and_then(Value::as_array).into_iter().flatten() {
-        dry_run |= parse_dry_run(value.as_str().unwrap_or(""))?;
+        dry_run |= parse_dry_run(OPTIONS, value.as_str().unwrap_or(""))?;
     }
     Ok(DeleteOptions {
         grace_period_s: field("gracePeriodSeconds")

@@ -1,6 +1,7 @@
 //! The `scale` subresource: how many replicas there are to be, in one form for all kinds.
 
 use bramble_api::selector::Selector;
+use bramble_api::status::FieldError;
 use bramble_api::{Status, patch};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
@@ -17,30 +18,28 @@ pub(super) async fn handle(
     body: Incoming,
 ) -> Result<Response<Body>, Status> {
     let objects = &call.api.objects;
-    let object = objects.get(call.resource, call.namespace, call.name).await?;
-    let present = scale_of(&object);
-    let wanted = match method.as_str() {
-        "GET" => return Ok(response::json(StatusCode::OK, &present)),
+    let wish = match method.as_str() {
+        "GET" => {
+            let object = objects.get(call.resource, call.namespace, call.name).await?;
+            return Ok(response::json(StatusCode::OK, &scale_of(&object)));
+        }
         "PUT" => {
             let bytes = body::read(body).await?;
-            body::parse(call.headers, &bytes)?
-                .ok_or_else(|| Status::bad_request("the request has no body"))?
+            let whole = body::parse(call.headers, &bytes)?
+                .ok_or_else(|| Status::bad_request("the request has no body"))?;
+            Wish::Whole(whole)
         }
-        "PATCH" => {
-            let (patch, _) = write::read_patch(call.headers, call.query, body).await?;
-            patched(&present, &patch)?
-        }
+        "PATCH" => Wish::Patch(write::read_patch(call.headers, call.query, body).await?.0),
         _ => return Err(Status::method_not_supported(call.resource, method.as_str())),
     };
-    let version = |scale: &Value| scale.pointer("/metadata/resourceVersion").cloned();
-    if version(&wanted).is_some_and(|asked| asked != "" && Some(asked) != version(&present)) {
-        return Err(Status::conflict_modified(call.resource, call.name));
-    }
-    let replicas = wanted.pointer("/spec/replicas").map_or(Some(0), Value::as_i64);
-    let replicas = replicas
-        .filter(|&count| (0..=i64::from(i32::MAX)).contains(&count))
-        .ok_or_else(|| Status::bad_request("spec.replicas must be a number, 0 or more"))?;
+    // Decided on the state that is replaced, so that a resource version means what it says.
     let change = |object: &mut Value| {
+        let present = scale_of(object);
+        let wanted = match &wish {
+            Wish::Whole(scale) => scale.clone(),
+            Wish::Patch(patch) => patched(&present, patch)?,
+        };
+        let replicas = wanted_replicas(call, &present, &wanted)?;
         if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("replicas".to_owned(), Value::from(replicas));
         }
@@ -51,6 +50,31 @@ pub(super) async fn handle(
         .modify(call.resource, call.namespace, call.name, Part::Main, &options, &change)
         .await?;
     Ok(response::json(StatusCode::OK, &scale_of(&changed)))
+}
+
+/// What a client wants of a scale.
+enum Wish {
+    Whole(Value),
+    Patch(Patch),
+}
+
+/// Number of replicas that a scale asks for.
+fn wanted_replicas(call: &Call<'_>, present: &Value, wanted: &Value) -> Result<i64, Status> {
+    let version = |scale: &Value| scale.pointer("/metadata/resourceVersion").cloned();
+    if version(wanted).is_some_and(|asked| asked != "" && Some(asked) != version(present)) {
+        return Err(Status::conflict_modified(call.resource, call.name));
+    }
+    let replicas = wanted.pointer("/spec/replicas").map_or(Some(0), Value::as_i64);
+    let replicas = replicas.filter(|count| i32::try_from(*count).is_ok());
+    let replicas = replicas.ok_or_else(|| {
+        Status::bad_request("spec.replicas must be a number that fits into 32 bits")
+    })?;
+    if replicas < 0 {
+        let detail = "must be greater than or equal to 0";
+        let error = FieldError::invalid("spec.replicas", replicas, detail);
+        return Err(Status::invalid_kind("autoscaling", "Scale", call.name, &[error]));
+    }
+    Ok(replicas)
 }
 
 fn patched(scale: &Value, patch: &Patch) -> Result<Value, Status> {

@@ -30,6 +30,8 @@ const CHUNK_BYTES: usize = 16 << 10;
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// Length of a watch whose client does not say; clients come again.
 const TIMEOUT_S: u64 = 45 * 60;
+/// Longest watch that a client gets, whatever it says: a day, after which it comes again.
+const TIMEOUT_MAX_S: u64 = 24 * 60 * 60;
 /// Marks the bookmark that follows the initial events.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
@@ -63,7 +65,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         printer: read::printer(call, form)?,
         columns_sent: false,
         bookmarks: query.allow_watch_bookmarks,
-        end: clock::tokio_now() + Duration::from_secs(query.timeout_s.unwrap_or(TIMEOUT_S)),
+        end: clock::tokio_now() + Duration::from_secs(timeout_s(query.timeout_s)),
     };
     let prefix = prefix(call.resource, call.namespace);
     let mut first = Vec::new();
@@ -90,6 +92,14 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     });
     let chunks = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
     Ok(response::stream("application/json", chunks))
+}
+
+/// How long a watch lasts; 0 is what a client writes that does not say.
+fn timeout_s(asked: Option<u64>) -> u64 {
+    match asked {
+        None | Some(0) => TIMEOUT_S,
+        Some(seconds) => seconds.min(TIMEOUT_MAX_S),
+    }
 }
 
 /// One client's watch.
@@ -267,4 +277,17 @@ fn error_line(error: StoreError) -> Bytes {
 
 fn status_line(status: &Status) -> Bytes {
     line("ERROR", &status.to_value())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TIMEOUT_MAX_S, TIMEOUT_S, timeout_s};
+
+    #[test]
+    fn no_client_keeps_a_watch_for_ever() {
+        assert_eq!(timeout_s(None), TIMEOUT_S);
+        assert_eq!(timeout_s(Some(0)), TIMEOUT_S);
+        assert_eq!(timeout_s(Some(7)), 7);
+        assert_eq!(timeout_s(Some(u64::MAX)), TIMEOUT_MAX_S);
+    }
 }

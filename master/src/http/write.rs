@@ -1,12 +1,14 @@
 //! Writing: create, update and patch.
 
 use bramble_api::decode::{self, MediaType};
+use bramble_api::status::FieldError;
 use bramble_api::{Status, unsupported};
 use http::header::USER_AGENT;
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::Value;
 
+use super::query::invalid_options;
 use super::response::{self, Body};
 use super::{Call, Query, accept, body, read};
 use crate::objects::{Part, Patch, PatchRequest, WriteOptions};
@@ -27,6 +29,7 @@ pub(super) async fn create(call: &Call<'_>, body: Incoming) -> Result<Response<B
     let options = options(call)?;
     let created = call.api.objects.create(call.resource, namespace, object, &options).await?;
     warnings.extend(unsupported::warnings(call.resource, &created));
+    warnings.extend(call.api.objects.pod_security_warnings(call.resource, &created).await?);
     let answer = read::answer_object(call, form, StatusCode::CREATED, created)?;
     Ok(response::with_warnings(answer, &warnings))
 }
@@ -51,6 +54,7 @@ pub(super) async fn update(
     let updated = objects.update(call.resource, call.namespace, part, object, &options).await?;
     if part == Part::Main {
         warnings.extend(unsupported::warnings(call.resource, &updated));
+        warnings.extend(objects.pod_security_warnings(call.resource, &updated).await?);
     }
     let answer = read::answer_object(call, form, StatusCode::OK, updated)?;
     Ok(response::with_warnings(answer, &warnings))
@@ -65,8 +69,14 @@ pub(super) async fn patch(
     let form = accept::form(call.headers)?;
     let (patch, mut warnings) = read_patch(call.headers, call.query, body).await?;
     let options = options(call)?;
-    if matches!(patch, Patch::Apply { .. }) && call.query.field_manager.is_none() {
-        return Err(Status::bad_request("fieldManager is required for apply patch"));
+    let applies = matches!(patch, Patch::Apply { .. });
+    if applies && call.query.field_manager.is_none() {
+        let error = FieldError::required("fieldManager", "is required for apply patch");
+        return Err(invalid_options("PatchOptions", error));
+    }
+    if !applies && call.query.force {
+        let detail = "may not be specified for non-apply patch";
+        return Err(invalid_options("PatchOptions", FieldError::forbidden("force", detail)));
     }
     let request = PatchRequest { patch, validation: call.query.field_validation };
     let patched = call
@@ -78,6 +88,8 @@ pub(super) async fn patch(
     let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
     if part == Part::Main {
         warnings.extend(unsupported::warnings(call.resource, &patched.object));
+        let objects = &call.api.objects;
+        warnings.extend(objects.pod_security_warnings(call.resource, &patched.object).await?);
     }
     let answer = read::answer_object(call, form, code, patched.object)?;
     Ok(response::with_warnings(answer, &warnings))
@@ -123,9 +135,8 @@ pub(super) async fn read_patch(
 pub(super) fn options(call: &Call<'_>) -> Result<WriteOptions, Status> {
     let field_manager = match &call.query.field_manager {
         Some(manager) if manager.chars().count() > FIELD_MANAGER_LEN_MAX => {
-            return Err(Status::bad_request(format!(
-                "fieldManager may have at most {FIELD_MANAGER_LEN_MAX} characters"
-            )));
+            let error = FieldError::too_long("fieldManager", FIELD_MANAGER_LEN_MAX);
+            return Err(invalid_options("PatchOptions", error));
         }
         Some(manager) => manager.clone(),
         None => default_field_manager(call.headers),

@@ -39,7 +39,11 @@ impl Addresses {
     /// Fills what the client left out of an update from the old state, as upstream does for
     /// clients that replace without knowing what was dealt.
     pub(super) fn carry_over(&self, resource: &Resource, old: &Value, new: &mut Value) {
-        if !is_service(resource) || service_type(new) == "ExternalName" {
+        if !is_service(resource) {
+            return;
+        }
+        give_up(old, new);
+        if service_type(new) == "ExternalName" {
             return;
         }
         let old_ports = ports(old);
@@ -105,6 +109,9 @@ impl Addresses {
         had: Option<Ipv4Addr>,
     ) -> Result<(), Problem> {
         let wants = service_type(service) != "ExternalName";
+        // The API's own Service finds its address free at every start.
+        let api = meta::text(service, "namespace") == "default"
+            && meta::text(service, "name") == "kubernetes";
         let Some(spec) = meta::child(service, "spec") else {
             return Ok(());
         };
@@ -136,7 +143,8 @@ impl Addresses {
                             self.range.network, self.range.prefix_len
                         )));
                     }
-                    if !taken.insert(ip_key(ip)) {
+                    let reserved = ip.to_bits() == self.range.network.to_bits() + 1 && !api;
+                    if reserved || !taken.insert(ip_key(ip)) {
                         return Err(invalid(&format!(
                             "failed to allocate IP {ip}: provided IP is already allocated"
                         )));
@@ -234,6 +242,47 @@ impl Addresses {
     fn contains(&self, ip: Ipv4Addr) -> bool {
         let shift = 32 - u32::from(self.range.prefix_len);
         ip.to_bits() >> shift == self.range.network.to_bits() >> shift
+    }
+}
+
+/// Drops what belonged to the old type of a Service and was not changed with the type: a client
+/// that changes one field need not know what else hangs on it.
+fn give_up(old: &Value, new: &mut Value) {
+    let (was, is) = (service_type(old).to_owned(), service_type(new).to_owned());
+    if was == is {
+        return;
+    }
+    let outside = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    let before: BTreeSet<u16> = ports(old).iter().map(|port| port.node_port).collect();
+    let kept =
+        ports(new).iter().all(|port| port.node_port == 0 || before.contains(&port.node_port));
+    let Some(spec) = meta::child(new, "spec") else {
+        return;
+    };
+    if outside(&was) && !outside(&is) && kept {
+        let list = spec.get_mut("ports").and_then(Value::as_array_mut);
+        for port in list.into_iter().flatten().filter_map(Value::as_object_mut) {
+            port.remove("nodePort");
+        }
+    }
+    let same = |field: &str, spec: &Map<String, Value>| {
+        old.get("spec").and_then(|old| old.get(field)) == spec.get(field)
+    };
+    let mut unneeded: Vec<&str> = Vec::new();
+    if outside(&was) && !outside(&is) {
+        unneeded.extend(["externalTrafficPolicy", "healthCheckNodePort"]);
+    }
+    if was == "LoadBalancer" {
+        unneeded.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
+    }
+    if is == "ExternalName" {
+        unneeded.extend(["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
+        unneeded.push("internalTrafficPolicy");
+    }
+    for field in unneeded {
+        if same(field, spec) {
+            spec.remove(field);
+        }
     }
 }
 
@@ -342,6 +391,44 @@ mod tests {
         let error = deal(&mut taken, None, &mut second).unwrap_err();
         assert!(error.contains("already allocated"), "{error}");
         deal(&mut taken, Some(&first), &mut second).unwrap();
+    }
+
+    #[test]
+    fn the_first_address_is_kept_for_the_api() {
+        let spec = json!({"type": "ClusterIP", "clusterIP": "10.43.0.1"});
+        let error = deal(&mut Taken::new(), None, &mut service(&spec)).unwrap_err();
+        assert!(error.contains("already allocated"), "{error}");
+        let mut api = json!({"metadata": {"name": "kubernetes", "namespace": "default"},
+            "spec": spec});
+        deal(&mut Taken::new(), None, &mut api).unwrap();
+    }
+
+    #[test]
+    fn a_new_type_takes_what_hung_on_the_old_one_with_it() {
+        let resource = Objects::resource("", "services");
+        let carried = |old: &Value, change: &Value| {
+            let mut new = old.clone();
+            bramble_api::patch::merge::apply(&mut new["spec"], change);
+            addresses().carry_over(resource, old, &mut new);
+            new["spec"].clone()
+        };
+        let old = service(&json!({"type": "NodePort", "clusterIP": "10.43.0.9",
+            "clusterIPs": ["10.43.0.9"], "externalTrafficPolicy": "Cluster",
+            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30_000}]}));
+        assert_eq!(
+            carried(&old, &json!({"type": "ClusterIP"})),
+            json!({"type": "ClusterIP", "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"],
+                "ports": [{"port": 80, "protocol": "TCP"}]})
+        );
+        assert_eq!(
+            carried(&old, &json!({"type": "ExternalName", "externalName": "a.example"})),
+            json!({"type": "ExternalName", "externalName": "a.example",
+                "ports": [{"port": 80, "protocol": "TCP"}]})
+        );
+        // A port that comes with the new type is refused later, not lost.
+        let other = json!({"type": "ClusterIP",
+            "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30_001}]});
+        assert_eq!(carried(&old, &other)["ports"][0]["nodePort"], json!(30_001));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Objects {
                 "resourceVersion should not be set on objects to be created",
             ));
         }
-        self.require_namespace(resource, namespace, &object).await?;
+        let found = self.require_namespace(resource, namespace, &object).await?;
         let base = meta::text(&object, "generateName").to_owned();
         let generate = meta::text(&object, "name").is_empty() && !base.is_empty();
         strategy::prepare_create(resource, &mut object);
@@ -46,6 +46,9 @@ impl Objects {
             if !errors.is_empty() {
                 return Err(Status::invalid(resource, &name, &errors));
             }
+            if let Some(found) = &found {
+                self.check_pod_security(resource, found, &candidate)?;
+            }
             if let Some(manager) = &options.field_manager {
                 let now = clock::timestamp();
                 patch::apply::track_update(resource, None, &mut candidate, manager, None, &now);
@@ -59,22 +62,23 @@ impl Objects {
         Err(Status::already_exists(resource, &base))
     }
 
-    /// Refuses content for a namespace that does not exist or is being deleted.
+    /// Refuses content for a namespace that does not exist or is being deleted; returns the
+    /// namespace of content that has one.
     async fn require_namespace(
         &self,
         resource: &'static Resource,
         namespace: &str,
         object: &Value,
-    ) -> Result<(), Status> {
+    ) -> Result<Option<Value>, Status> {
         if !resource.namespaced {
-            return Ok(());
+            return Ok(None);
         }
         let found = self.load(Self::resource("", "namespaces"), "", namespace).await?;
         if meta::deleting(&found.object) && !resource.strategy.outlives_namespace {
             let name = meta::text(object, "name");
             return Err(Status::namespace_terminating(resource, name, namespace));
         }
-        Ok(())
+        Ok(Some(found.object))
     }
 }
 

@@ -3,6 +3,7 @@
 use bramble_api::{Resource, Status, timestamp};
 use serde_json::Value;
 
+use super::admission::check_delete;
 use super::commit::{ATTEMPTS_MAX, Outcome};
 use super::{DeleteOptions, Objects, Propagation, WriteOptions, meta};
 use crate::clock;
@@ -11,6 +12,8 @@ use crate::clock;
 const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer that makes the garbage collector let go of the dependents.
 const ORPHAN: &str = "orphan";
+/// Longest time that a pod gets to end in: what an agent can count, 68 years.
+const GRACE_MAX_S: i64 = i32::MAX as i64;
 
 impl Objects {
     pub(super) async fn delete_object(
@@ -22,6 +25,7 @@ impl Objects {
     ) -> Result<(Value, bool), Status> {
         for _ in 0..ATTEMPTS_MAX {
             let old = self.load(resource, namespace, name).await?;
+            check_delete(resource, name)?;
             check_preconditions(resource, &old.object, options)?;
             let new = marked(resource, &old.object, options, clock::time_of_day_s());
             let grace_s = meta::number(&new, "deletionGracePeriodSeconds").unwrap_or(0);
@@ -95,17 +99,21 @@ fn marked(resource: &Resource, object: &Value, options: &DeleteOptions, now_s: i
     set_propagation(&mut new, options.propagation.or(own));
     let grace_s = grace_s(resource, object, options);
     if meta::deleting(object) {
-        // A second request may only shorten the first.
+        // A second request may only shorten the first, and only if it says so.
         let before_s = meta::number(object, "deletionGracePeriodSeconds").unwrap_or(0);
-        if grace_s < before_s {
+        if options.grace_period_s.is_some() && grace_s < before_s {
             let end_s = timestamp::parse(meta::text(object, "deletionTimestamp")).unwrap_or(now_s);
-            let end = timestamp::format(end_s - before_s + grace_s);
+            let end = timestamp::format(end_s.saturating_sub(before_s).saturating_add(grace_s));
             meta::set(&mut new, "deletionTimestamp", Value::from(end));
             meta::set(&mut new, "deletionGracePeriodSeconds", Value::from(grace_s));
         }
         return new;
     }
-    meta::set(&mut new, "deletionTimestamp", Value::from(timestamp::format(now_s + grace_s)));
+    meta::set(
+        &mut new,
+        "deletionTimestamp",
+        Value::from(timestamp::format(now_s.saturating_add(grace_s))),
+    );
     meta::set(&mut new, "deletionGracePeriodSeconds", Value::from(grace_s));
     meta::raise_generation(&mut new);
     (resource.strategy.deleting)(&mut new);
@@ -118,7 +126,7 @@ fn grace_s(resource: &Resource, object: &Value, options: &DeleteOptions) -> i64 
     match options.grace_period_s.unwrap_or(own_s) {
         // Upstream's rule: what makes no sense becomes the shortest period.
         negative if negative < 0 => 1,
-        seconds => seconds,
+        seconds => seconds.min(GRACE_MAX_S),
     }
 }
 
@@ -151,7 +159,7 @@ mod tests {
 
     use bramble_api::Resource;
 
-    use super::{DeleteOptions, Propagation};
+    use super::{DeleteOptions, GRACE_MAX_S, Propagation};
     use crate::objects::Objects;
 
     fn pods() -> &'static Resource {
@@ -189,6 +197,10 @@ mod tests {
         check(&pod("n1"), Some(5), 5);
         check(&pod("n1"), Some(-3), 1);
         check(&pod("n1"), Some(0), 0);
+        for long in [1 << 31, 1 << 32, i64::MAX] {
+            check(&pod("n1"), Some(long), GRACE_MAX_S);
+        }
+        check(&pod("n1"), Some(i64::MIN), 1);
         check(&pod(""), None, 0);
         let services = Objects::resource("", "services");
         check_of(services, &json!({"metadata": {}}), Some(9), 0);
@@ -203,6 +215,9 @@ mod tests {
         let ask =
             |seconds| DeleteOptions { grace_period_s: Some(seconds), ..DeleteOptions::default() };
         assert_eq!(marked(&first, &ask(60), 1_001), first);
+        // One that says nothing changes nothing, also when the pod's own time is shorter by now.
+        let shortened = marked(&pod("n1"), &ask(25), 1_000);
+        assert_eq!(marked(&shortened, &DeleteOptions::default(), 1_001), shortened);
         let shorter = marked(&first, &ask(5), 1_001);
         assert_eq!(
             shorter["metadata"]["deletionTimestamp"],
@@ -221,6 +236,23 @@ mod tests {
             ..DeleteOptions::default()
         };
         assert_eq!(super::marked(jobs, &job, &ask, 1)["metadata"].get("finalizers"), None);
+    }
+
+    #[test]
+    fn times_of_deletion_can_always_be_read() {
+        let mut odd = pod("n1");
+        odd["spec"]["terminationGracePeriodSeconds"] = json!(i64::MAX);
+        let first = marked(&odd, &DeleteOptions::default(), i64::MAX);
+        let time = first["metadata"]["deletionTimestamp"].as_str().unwrap();
+        assert!(bramble_api::timestamp::parse(time).is_some(), "{time}");
+        // What an older release stored.
+        let mut stored = first.clone();
+        stored["metadata"]["deletionGracePeriodSeconds"] = json!(i64::MAX);
+        let ask = DeleteOptions { grace_period_s: Some(0), ..DeleteOptions::default() };
+        let now = marked(&stored, &ask, 1_000);
+        assert_eq!(now["metadata"]["deletionGracePeriodSeconds"], json!(0));
+        let time = now["metadata"]["deletionTimestamp"].as_str().unwrap();
+        assert!(bramble_api::timestamp::parse(time).is_some(), "{time}");
     }
 
     #[test]

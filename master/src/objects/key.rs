@@ -22,9 +22,7 @@ pub(crate) fn store_status(error: StoreError) -> Status {
         StoreError::Compacted { requested, oldest } => {
             Status::expired(format!("too old resource version: {requested} ({oldest})"))
         }
-        StoreError::Future { requested, newest } => {
-            Status::timeout(format!("Too large resource version: {requested}, current: {newest}"))
-        }
+        StoreError::Future { requested, newest } => Status::revision_too_large(requested, newest),
         StoreError::Stopped { reason } => {
             Status::unavailable(format!("the store has stopped: {reason}"), 1)
         }

@@ -76,6 +76,7 @@ impl Objects {
             let field_manager = options.field_manager.clone().filter(|_| !tracked);
             let write = WriteOptions { field_manager, ..options.clone() };
             let new = self.prepared(resource, &old, new, part, &write)?;
+            self.check_pod_update(resource, &old.object, &new).await?;
             match self.replace(resource, &old, new, options).await? {
                 Outcome::Stored(object) | Outcome::Removed(object) => {
                     return Ok(Patched { object, created: false, warnings: decoded.warnings });

@@ -42,6 +42,7 @@ impl Objects {
             let old = self.load(resource, namespace, &name).await?;
             check_precondition(resource, &old.object, &object)?;
             let new = self.prepared(resource, &old, object.clone(), part, options)?;
+            self.check_pod_update(resource, &old.object, &new).await?;
             match self.replace(resource, &old, new, options).await? {
                 Outcome::Stored(object) | Outcome::Removed(object) => return Ok(object),
                 Outcome::Conflict if asked.is_empty() => {}
@@ -65,6 +66,7 @@ impl Objects {
             let mut new = old.object.clone();
             change(&mut new)?;
             let new = self.prepared(resource, &old, new, part, options)?;
+            self.check_pod_update(resource, &old.object, &new).await?;
             match self.replace(resource, &old, new, options).await? {
                 Outcome::Stored(object) | Outcome::Removed(object) => return Ok(object),
                 Outcome::Conflict => {}
@@ -86,8 +88,9 @@ impl Objects {
         let subresource = part.subresource();
         keep_system_fields(&old.object, &mut new);
         self.addresses.carry_over(resource, &old.object, &mut new);
-        strategy::prepare_update(resource, &old.object, &mut new, subresource);
+        // First the defaults: what a client leaves to them is no change that a generation counts.
         defaults::apply(resource, &mut new);
+        strategy::prepare_update(resource, &old.object, &mut new, subresource);
         let errors = match part {
             Part::Main => validate::update(resource, &old.object, &new),
             Part::Status => validate::status_update(resource, &old.object, &new),

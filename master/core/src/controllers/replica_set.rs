@@ -14,6 +14,7 @@ use super::Outcome;
 use super::rollout::safe_suffix;
 use crate::action::{Action, EventKind, Target};
 use crate::snapshot::{Snapshot, in_namespace};
+use crate::view::condition::{Condition, Status, find};
 use crate::view::labels::Labels;
 use crate::view::meta::OwnerReference;
 use crate::view::pod::{Phase, PodView};
@@ -23,6 +24,20 @@ use crate::view::timestamp::Timestamp;
 
 /// Most pods that one run creates or deletes for one set, as upstream.
 pub const BURST_MAX: usize = 500;
+
+/// Pods that may wait for room beyond what all nodes together can take: enough for boards that are
+/// about to join, and little enough for the master's memory (some ten kilobytes a pod) whatever
+/// number of replicas somebody writes.
+pub const WAITING_MAX: usize = 1_000;
+
+/// Time after which a set for which there was no room looks again.
+const ROOM_INTERVAL_MS: i64 = 10_000;
+
+/// Condition of a set whose pods cannot all be created, as upstream.
+const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+const NO_ROOM: &str = "the cluster has more pods than its nodes can take; more are created when \
+     there is room";
 
 /// The annotation by which a user ranks pods for deletion; lower goes first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -41,10 +56,23 @@ pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
     outcome
 }
 
+/// How many more pods the cluster may have.
+fn room(snapshot: &Snapshot) -> usize {
+    let capacity: i64 = snapshot
+        .nodes()
+        .values()
+        .map(|node| node.allocatable.pods.max(0))
+        .fold(0, i64::saturating_add);
+    let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
+    let present = snapshot.pods().values().filter(|pod| !pod.terminated()).count();
+    capacity.saturating_add(WAITING_MAX).saturating_sub(present)
+}
+
 /// Compares wanted with present for one replica set.
 #[must_use]
 pub fn reconcile_one(snapshot: &Snapshot, set: &ReplicaSetView, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
+    let mut limited = false;
     let mut owned: Vec<&Arc<PodView>> = Vec::new();
     for pod in snapshot.pods_controlled_by(&set.meta.uid) {
         if set.spec.selector.selects(&pod.meta.labels) {
@@ -60,9 +88,9 @@ pub fn reconcile_one(snapshot: &Snapshot, set: &ReplicaSetView, now: Timestamp) 
     if !set.meta.deleting() {
         adopt(snapshot, set, &mut owned, &mut outcome);
         let active: Vec<&Arc<PodView>> = owned.iter().copied().filter(|pod| pod.active()).collect();
-        scale(snapshot, set, &active, now, &mut outcome);
+        limited = scale(snapshot, set, &active, now, &mut outcome);
     }
-    report_status(set, &owned, now, &mut outcome);
+    report_status(set, &owned, limited, now, &mut outcome);
     outcome
 }
 
@@ -100,25 +128,32 @@ fn owner_reference(set: &ReplicaSetView) -> OwnerReference {
     }
 }
 
+/// Creates what is missing or deletes what is too many; tells whether there was no room for all.
 fn scale(
     snapshot: &Snapshot,
     set: &ReplicaSetView,
     active: &[&Arc<PodView>],
     now: Timestamp,
     outcome: &mut Outcome,
-) {
+) -> bool {
     let wanted = usize::try_from(set.spec.replicas()).unwrap_or_default();
     if active.len() < wanted {
         let missing = (wanted - active.len()).min(BURST_MAX);
-        for name in free_names(snapshot, set, missing) {
+        // Sets that are looked at in the same run do not see each other's pods; the next run does.
+        let created = missing.min(room(snapshot));
+        if created < missing {
+            outcome.wake_at(Timestamp(now.0.saturating_add(ROOM_INTERVAL_MS)));
+        }
+        for name in free_names(snapshot, set, created) {
             outcome.actions.push(Action::Create {
                 resource: Resource::PODS,
                 namespace: Arc::clone(&set.meta.namespace),
                 object: new_pod(set, &name),
             });
-            outcome.actions.push(event(set, "SuccessfulCreate", format!("Created pod: {name}")));
+            let message = format!("Created pod: {name}");
+            outcome.actions.push(event(set, EventKind::Normal, "SuccessfulCreate", message));
         }
-        return;
+        return created < missing;
     }
     let surplus = (active.len() - wanted).min(BURST_MAX);
     for pod in ranked_for_deletion(active, now).into_iter().take(surplus) {
@@ -128,8 +163,9 @@ fn scale(
             propagation: None,
         });
         let message = format!("Deleted pod: {}", pod.meta.name);
-        outcome.actions.push(event(set, "SuccessfulDelete", message));
+        outcome.actions.push(event(set, EventKind::Normal, "SuccessfulDelete", message));
     }
+    false
 }
 
 /// The pods in the order in which they should go, upstream's ranking: not bound, not running, not
@@ -206,11 +242,11 @@ fn new_pod(set: &ReplicaSetView, name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 }
 
-fn event(set: &ReplicaSetView, reason: &'static str, message: String) -> Action {
+fn event(set: &ReplicaSetView, kind: EventKind, reason: &'static str, message: String) -> Action {
     Action::Event {
         involved: Target::of(&Resource::REPLICA_SETS, &set.meta),
         involved_kind: "ReplicaSet",
-        kind: EventKind::Normal,
+        kind,
         reason,
         message,
         component: COMPONENT,
@@ -220,6 +256,7 @@ fn event(set: &ReplicaSetView, reason: &'static str, message: String) -> Action 
 fn report_status(
     set: &ReplicaSetView,
     owned: &[&Arc<PodView>],
+    limited: bool,
     now: Timestamp,
     outcome: &mut Outcome,
 ) {
@@ -234,7 +271,9 @@ fn report_status(
     let available = count(active().filter(|pod| pod.available(wait, now)).count());
     if wait > 0 {
         let ripening = active().filter_map(|pod| pod.ready_since());
-        let ends = ripening.map(|since| Timestamp(since.0 + wait * 1000)).filter(|at| *at > now);
+        let ends = ripening
+            .map(|since| Timestamp(since.0.saturating_add(wait.saturating_mul(1000))))
+            .filter(|at| *at > now);
         if let Some(at) = ends.min() {
             outcome.wake_at(at);
         }
@@ -247,16 +286,35 @@ fn report_status(
         status.available_replicas,
         status.observed_generation,
     );
-    if present != (replicas, labeled, ready, available, set.meta.generation) {
+    let failure = find(&status.conditions, REPLICA_FAILURE);
+    let told = limited != failure.is_some();
+    if limited && told {
+        let message = format!("Error creating: {NO_ROOM}");
+        outcome.actions.push(event(set, EventKind::Warning, "FailedCreate", message));
+    }
+    if told || present != (replicas, labeled, ready, available, set.meta.generation) {
+        let mut patch = json!({
+            "replicas": replicas,
+            "fullyLabeledReplicas": labeled,
+            "readyReplicas": ready,
+            "availableReplicas": available,
+            "observedGeneration": set.meta.generation,
+        });
+        if told {
+            let others = status.conditions.iter().filter(|it| &*it.kind != REPLICA_FAILURE);
+            let mut conditions: Vec<Condition> = others.cloned().collect();
+            if limited {
+                let reason = "FailedCreate";
+                let state = Status::True;
+                conditions.push(Condition::new(REPLICA_FAILURE, state, reason, NO_ROOM, now));
+            }
+            if let Some(patch) = patch.as_object_mut() {
+                patch.insert("conditions".to_owned(), json!(conditions));
+            }
+        }
         outcome.actions.push(Action::UpdateStatus {
             target: Target::of(&Resource::REPLICA_SETS, &set.meta),
-            patch: json!({"status": {
-                "replicas": replicas,
-                "fullyLabeledReplicas": labeled,
-                "readyReplicas": ready,
-                "availableReplicas": available,
-                "observedGeneration": set.meta.generation,
-            }}),
+            patch: json!({ "status": patch }),
         });
     }
 }
@@ -352,6 +410,31 @@ mod tests {
         let created = run(model.snapshot());
         let created = created.iter().filter(|it| matches!(it, Action::Create { .. })).count();
         assert_eq!(created, BURST_MAX);
+    }
+
+    #[test]
+    fn a_cluster_is_not_filled_beyond_its_nodes() {
+        let mut model = Model::new();
+        model.put(SET, set(i32::MAX));
+        model.settle(run);
+        assert_eq!(model.snapshot().pods().len(), WAITING_MAX);
+        let condition = &model.get(SET)["status"]["conditions"][0];
+        assert_eq!(
+            (&condition["type"], &condition["reason"]),
+            (&json!("ReplicaFailure"), &json!("FailedCreate"),)
+        );
+        let failed = model.events.iter().filter(|event| event.starts_with("FailedCreate"));
+        assert_eq!(failed.count(), 1);
+
+        let node = json!({"metadata": {}, "status": {"allocatable": {"pods": "110"}}});
+        model.put("/core/nodes/_/n1", node);
+        model.settle(run);
+        assert_eq!(model.snapshot().pods().len(), WAITING_MAX + 110);
+
+        model.put(SET, set(3));
+        model.settle(run);
+        assert_eq!(model.snapshot().pods().len(), 3);
+        assert_eq!(model.get(SET)["status"]["conditions"], json!([]));
     }
 
     #[test]

@@ -182,7 +182,8 @@ impl PodView {
     #[must_use]
     pub fn available(&self, min_ready_seconds: i64, now: Timestamp) -> bool {
         self.ready_since().is_some_and(|since| {
-            min_ready_seconds <= 0 || since.0 + min_ready_seconds * 1000 <= now.0
+            let ripe = since.0.saturating_add(min_ready_seconds.saturating_mul(1000));
+            min_ready_seconds <= 0 || ripe <= now.0
         })
     }
 }
