@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::resource::{Handler, Resource, Strategy, Subresource};
-use crate::validate::names;
+use crate::validate::{self, names};
 use crate::{defaults, strategy, table};
 
 /// Namespaces.
