@@ -15,6 +15,7 @@ pub mod cgroup;
 pub mod client_identity;
 pub mod cluster;
 pub mod image;
+pub mod isolation;
 pub mod kubectl;
 pub mod lan;
 pub mod memory;

@@ -9,7 +9,7 @@ use bramble_tests::cluster::Cluster;
 use bramble_tests::kubectl::Kubectl;
 use bramble_tests::programs::binary_folder;
 use bramble_tests::state::{self, text};
-use bramble_tests::{image, skip_unless};
+use bramble_tests::{image, isolation, skip_unless};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -150,6 +150,22 @@ spec:
     assert_eq!(code("once"), (4.into(), "Error".to_owned()));
     assert_eq!(code("fine"), (0.into(), "Completed".to_owned()));
     assert_eq!(code("greedy"), (137.into(), "OOMKilled".to_owned()));
+    cluster.stop_and_check().unwrap();
+}
+
+#[test]
+fn pods_reach_only_what_was_passed_to_them() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let disk = "loop0";
+    skip_unless!(std::fs::File::open("/dev/loop0").is_ok(), "no /dev/loop0 that could be passed");
+    let cluster = one_node(36);
+    let kubectl = cluster.kubectl().unwrap();
+    kubectl.apply(&isolation::pod("reach", "n1", "registry.local/hello:1", disk)).unwrap();
+    let ended = || state::pod_phase(&kubectl, "reach", "Succeeded");
+    cluster.wait_until("the pod has ended", SOON, ended).unwrap();
+    let said = |container| kubectl.run(&["logs", "reach", "-c", container]).unwrap();
+    isolation::check("reach", &said("plain"), &said("passed")).unwrap();
+    kubectl.run(&["delete", "pod", "reach"]).unwrap();
     cluster.stop_and_check().unwrap();
 }
 

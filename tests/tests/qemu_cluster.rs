@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bramble_tests::isolation;
 use bramble_tests::kubectl::Kubectl;
 use bramble_tests::probe::ask;
 use bramble_tests::qemu::cluster::{MASTER, QemuCluster};
@@ -23,7 +24,7 @@ use bramble_tests::qemu::pod_log::{PodLog, ran_twice};
 use bramble_tests::qemu::{PATIENCE, image};
 use bramble_tests::seed::Seed;
 use bramble_tests::skip_unless_boards_can_run;
-use bramble_tests::state::{condition, items, pods_ready, text};
+use bramble_tests::state::{condition, items, pod_phase, pods_ready, text};
 use bramble_tests::wait::now;
 
 /// A port of this machine at which pods report.
@@ -40,6 +41,7 @@ fn flashed_boards_live_through_accidents() {
     skip_unless_boards_can_run!();
     let lag = HostLag::start();
     let mut story = blank_cards_become_a_ready_cluster();
+    pods_reach_only_what_was_passed_to_them(&story);
     board_with_a_pod_loses_power(&mut story);
     // No board is lost twice before it has to take a new pod: one that is lost twice within a
     // minute gets none for a while.
@@ -91,6 +93,21 @@ fn blank_cards_become_a_ready_cluster() -> Story {
     assert!(masters.map(|line| line.split_whitespace().next()).eq([Some(MASTER)]), "{table}");
     let kubectl = cluster.kubectl().unwrap();
     Story { cluster, kubectl, log, seed: Seed::from_env() }
+}
+
+/// Beside scenario 1: an ordinary pod can make the node of its board's card, but neither read nor
+/// write it, unless it was passed on purpose; it sees its own cgroup and cannot change it.
+fn pods_reach_only_what_was_passed_to_them(story: &Story) {
+    for (board, card) in [("pi-2", "vda"), ("pi-4", "mmcblk0")] {
+        let name = format!("reach-{board}");
+        let image = "registry.test/hello-arm64:1";
+        story.kubectl.apply(&isolation::pod(&name, board, image, card)).unwrap();
+        let ended = || pod_phase(&story.kubectl, &name, "Succeeded");
+        story.cluster.wait_until(&format!("{name} has ended"), PATIENCE, ended).unwrap();
+        let said = |container| story.kubectl.run(&["logs", &name, "-c", container]).unwrap();
+        isolation::check(&name, &said("plain"), &said("passed")).unwrap();
+        story.kubectl.run(&["delete", "pod", &name]).unwrap();
+    }
 }
 
 /// Scenario 2: three pods behind a Service; the board of one of them loses power. Its endpoint
