@@ -38,6 +38,12 @@ impl<'a> Field<'a> {
         self.0.as_i64().and_then(|number| T::try_from(number).ok())
     }
 
+    /// A user's or group's id. One out of range, stored when such numbers were still taken, must not
+    /// mean the image's user: it becomes the number that no node takes.
+    pub(super) fn id(self) -> Option<u32> {
+        self.is_set().then(|| self.integer().unwrap_or(u32::MAX))
+    }
+
     /// A boolean.
     pub(super) fn flag(self) -> Option<bool> {
         self.0.as_bool()
@@ -61,5 +67,24 @@ impl<'a> Field<'a> {
     /// The texts of an object.
     pub(super) fn string_map(self) -> BTreeMap<String, String> {
         self.entries().map(|(name, value)| (name.to_owned(), value.string())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn id_out_of_range_is_not_the_images_user() {
+        let check = |value: Value, id| assert_eq!(Field(&value).get("user").id(), id, "{value}");
+        check(json!({"user": 0}), Some(0));
+        check(json!({"user": 4_294_967_295_u32}), Some(u32::MAX));
+        for odd in [json!(-1), json!(1_u64 << 32), json!(u64::MAX), json!("root")] {
+            check(json!({"user": odd}), Some(u32::MAX));
+        }
+        check(json!({}), None);
+        check(json!({"user": null}), None);
     }
 }

@@ -146,10 +146,10 @@ fn dns(spec: Field<'_>, host_network: bool) -> DnsPolicy {
 
 fn pod_security(spec: Field<'_>, security: Field<'_>) -> PodSecurity {
     PodSecurity {
-        run_as_user: security.get("runAsUser").integer(),
-        run_as_group: security.get("runAsGroup").integer(),
+        run_as_user: security.get("runAsUser").id(),
+        run_as_group: security.get("runAsGroup").id(),
         run_as_non_root: security.get("runAsNonRoot").flag().unwrap_or(false),
-        fs_group: security.get("fsGroup").integer(),
+        fs_group: security.get("fsGroup").id(),
         supplemental_groups: security
             .get("supplementalGroups")
             .items()

@@ -181,8 +181,8 @@ fn security(own: Field<'_>, pod: Field<'_>) -> ContainerSecurity {
         own => own,
     };
     ContainerSecurity {
-        run_as_user: own.get("runAsUser").integer(),
-        run_as_group: own.get("runAsGroup").integer(),
+        run_as_user: own.get("runAsUser").id(),
+        run_as_group: own.get("runAsGroup").id(),
         run_as_non_root: own.get("runAsNonRoot").flag(),
         read_only_root: own.get("readOnlyRootFilesystem").flag().unwrap_or(false),
         privileged,
