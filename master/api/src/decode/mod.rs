@@ -320,6 +320,18 @@ mod tests {
         let open = "[".repeat(1 << 20);
         let refused = parse(open.as_bytes(), MediaType::Yaml).unwrap_err();
         assert!(refused.message.contains("open at once"), "{}", refused.message);
+        for levels in ["- ".repeat(1 << 20), "? ".repeat(101), "-\t".repeat(101)] {
+            let refused = parse(levels.as_bytes(), MediaType::Yaml).unwrap_err();
+            assert!(refused.message.contains("levels deep"), "{}", refused.message);
+        }
+        let long = "-\n".repeat(1 << 20);
+        let refused = parse(long.as_bytes(), MediaType::Yaml).unwrap_err();
+        assert!(refused.message.contains("tokens"), "{}", refused.message);
+        // A line of dashes is a text, and what is JSON needs no reader of YAML.
+        let ruler = format!("a: |\n  {}\n  {}\n", "-".repeat(200), "- ".repeat(50));
+        assert!(parse(ruler.as_bytes(), MediaType::Yaml).is_ok());
+        let json = format!(r#" {{"a": "{}", "b": [1, 1]}}"#, "- : ?".repeat(200_000));
+        assert_eq!(parse(json.as_bytes(), MediaType::Yaml).unwrap().value["b"], json!([1, 1]));
         // Colours in a script look like brackets that nobody closes.
         let script = format!("a: |\n{}", "  echo \"\\033[1mhello\\033[0m\"\n".repeat(1_000));
         assert!(parse(script.as_bytes(), MediaType::Yaml).is_ok());
