@@ -96,6 +96,8 @@ pub struct Strategy {
     pub orphans: bool,
     /// Whether objects are created in a namespace that is being deleted, too.
     pub outlives_namespace: bool,
+    /// Names of objects that cannot be deleted, since nothing works without them.
+    pub immortal: &'static [&'static str],
     /// Seconds that an object takes to end, if it needs any.
     pub grace_s: fn(&Value) -> Option<i64>,
     /// Whether more than its finalizers holds an object that is being deleted.
@@ -128,6 +130,7 @@ impl Strategy {
         unconditional_update: true,
         orphans: false,
         outlives_namespace: false,
+        immortal: &[],
         grace_s: |_| None,
         held: |_| false,
         deleting: |_| {},

@@ -9,17 +9,15 @@ use serde_json::Value;
 
 use super::{Objects, meta};
 
-/// Namespaces that cannot be deleted, as upstream: nothing works without them.
-const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];
 /// The namespace that the master's own default level does not hold for: what runs the cluster
 /// needs its nodes. Its labels hold as everywhere.
 const SYSTEM: &str = "kube-system";
 
 /// Refuses to delete what must stay.
 pub(super) fn check_delete(resource: &Resource, name: &str) -> Result<(), Status> {
-    let namespace = resource.group.is_empty() && resource.plural == "namespaces";
-    if namespace && IMMORTAL.contains(&name) {
-        return Err(Status::forbidden(resource, name, "this namespace may not be deleted"));
+    if resource.strategy.immortal.contains(&name) {
+        let why = format!("this {} may not be deleted", resource.singular);
+        return Err(Status::forbidden(resource, name, &why));
     }
     Ok(())
 }
@@ -103,7 +101,8 @@ impl Objects {
 }
 
 fn is_pod(resource: &Resource) -> bool {
-    resource.group.is_empty() && resource.plural == "pods"
+    // Its specification is that of a pod itself, and not of pods that it makes.
+    resource.pod_spec == Some("/spec")
 }
 
 fn part<'a>(object: &'a Value, field: &str) -> &'a Value {

@@ -32,6 +32,8 @@ pub(super) static NAMESPACES: Resource = Resource {
         initial_status: |_| json!({"phase": "Active"}),
         named: strategy::namespace::named,
         prepare_update: strategy::namespace::prepare_update,
+        // As upstream's NamespaceLifecycle.
+        immortal: &["default", "kube-public", "kube-system"],
         held: strategy::namespace::held,
         deleting: strategy::namespace::deleting,
         ..Strategy::PLAIN
