@@ -373,7 +373,18 @@ fn what_masks_the_kernel_in_a_container_is_not_covered() {
     };
     let own = json!({"name": "v", "emptyDir": {}});
     let host = json!({"name": "v", "hostPath": {"path": "/x"}});
-    for path in ["/proc", "/proc/", "/proc/sys", "/sys", "/sys/fs/cgroup", "/dev"] {
+    for path in [
+        "/",
+        "/proc",
+        "/proc/",
+        "//proc",
+        "/./proc",
+        "/x/../proc",
+        "/proc/sys",
+        "/sys",
+        "/sys/fs/cgroup",
+        "/dev",
+    ] {
         let expected = format!(
             "spec.containers[0].volumeMounts[0].mountPath: Invalid value: \"{path}\": must not \
              cover /proc, /sys or /dev"

@@ -238,17 +238,30 @@ fn not_reserved(path: &str, field: &str, errors: &mut Errors) {
     }
 }
 
+/// The folders that a path leads through from the root, however it is spelled.
+fn resolved(path: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    parts
+}
+
 /// Where in a container a volume may be.
 pub(super) fn mount_path(path: &str, volume: Option<&Volume>, field: &str, errors: &mut Errors) {
-    let below = |parent: &str| {
-        path.trim_end_matches('/') == parent
-            || path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'))
-    };
-    let exactly = |place: &str| path.trim_end_matches('/') == place;
+    let parts = resolved(path);
+    let below = |parent: &str| parts.first() == Some(&parent);
+    let exactly = |place: &str| parts == [place];
     // What masks the kernel's files in a container must not be covered. Paths of the node are
     // mounted at their own places by programs that look after the node.
     let host = volume.is_some_and(|volume| volume.host_path);
-    let covers = below("/proc") || !host && (below("/sys") || exactly("/dev"));
+    let covers = (path.starts_with('/') && parts.is_empty())
+        || below("proc")
+        || !host && (below("sys") || exactly("dev"));
     if covers {
         let detail = "must not cover /proc, /sys or /dev";
         errors.push(FieldError::invalid(field, path, detail));
