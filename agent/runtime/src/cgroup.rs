@@ -174,13 +174,17 @@ impl Cgroups {
         left
     }
 
-    /// Thaws a cgroup and everything beneath it, whoever froze which part.
+    /// Thaws a cgroup, everything beneath it and the one that holds it (a pod's holds its
+    /// containers'), whoever froze which part.
     pub fn thaw(&self, path: &str) {
-        for (hierarchy, directory) in self.directories(path) {
+        let holder = path.trim_end_matches('/').rsplit_once('/').map_or("", |(holder, _)| holder);
+        let above = self.directories(holder).map(|(hierarchy, folder)| (hierarchy, vec![folder]));
+        let below = self.directories(path).map(|(hierarchy, folder)| (hierarchy, tree(&folder)));
+        for (hierarchy, folders) in above.chain(below) {
             let Some((file, _, thawed)) = hierarchy.freezer() else { continue };
-            for below in tree(&directory) {
+            for folder in folders {
                 // Gone meanwhile, or a kernel that cannot freeze: nothing is frozen then.
-                let _not_frozen = fs::write(below.join(file), thawed);
+                let _not_frozen = fs::write(folder.join(file), thawed);
             }
         }
     }

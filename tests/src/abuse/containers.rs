@@ -24,7 +24,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "containers/frozen",
         must: "a frozen pod goes when it is deleted",
-        core: false,
+        core: true,
         restarts_master: false,
         run: frozen,
     },
@@ -99,7 +99,8 @@ fn frozen(stage: &mut Stage) -> Result<String> {
         }
     }
     ensure!(frozen > 0, "no cgroup of the pod was found below {root}");
-    let flags = ["-n", NAMESPACE, "--timeout=30s"];
+    // It is not given the time to answer a TERM that it cannot see.
+    let flags = ["-n", NAMESPACE, "--grace-period=1", "--timeout=30s"];
     let deleted = stage.kubectl().run(&[&["delete", "pod", "cold"], &flags[..]].concat());
     deleted.context("a frozen pod stays").map(|_| format!("{frozen} cgroups frozen"))
 }

@@ -319,7 +319,7 @@ fn real_time_signals_arrive_and_end_containers() {
 }
 
 #[test]
-fn a_container_that_was_frozen_from_inside_can_be_killed_and_deleted() {
+fn a_container_that_was_frozen_with_its_pod_can_be_killed_and_deleted() {
     let mut node = Node::runtime();
     let v1 = Path::new("/sys/fs/cgroup/freezer").is_dir();
     let (mount, file, stop) = match v1 {
@@ -340,6 +340,8 @@ fn a_container_that_was_frozen_from_inside_can_be_killed_and_deleted() {
         crate::harness::wait_until("it is frozen", || {
             fs::read_to_string(&state).is_ok_and(|text| text.trim() == stop)
         });
+        // From outside, what holds it, too.
+        fs::write(format!("{mount}{}/{file}", node.cgroup), stop).unwrap();
         if id == "kill" {
             node.client.kill(id, 9, true).unwrap();
             assert_eq!(node.wait_exit(id).code, 137);
