@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         pods.push(Arc::new(pod));
     }
     let start = std::time::Instant::now();
-    let decisions = scheduler.schedule_batch(&pods, Timestamp(0));
+    let decisions = scheduler.schedule_batch(&snapshot, &pods, Timestamp(0));
     let seconds = start.elapsed().as_secs_f64();
     let placed = decisions.iter().filter(|decision| decision.is_ok()).count();
     let rate = f64::from(u32::try_from(placed)?) / seconds;

@@ -8,19 +8,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::action::{Action, EventKind, Target};
+use crate::action::Action;
 use crate::snapshot::{Changed, Snapshot};
-use crate::view::condition::{Condition, Status, find};
 use crate::view::pod::PodView;
-use crate::view::resource::{ObjectKey, Resource};
+use crate::view::resource::{ObjectId, ObjectKey, Resource};
 use crate::view::timestamp::Timestamp;
 
-pub mod filter;
+pub mod cluster;
+pub mod decision;
+pub mod groups;
 pub mod node_info;
-pub mod score;
+pub mod plugins;
+pub mod queue;
+mod report;
+pub mod topology;
 
-use filter::Reasons;
-use node_info::NodeInfo;
+use cluster::{Cluster, owner};
+use decision::{Decision, Unschedulable};
+use queue::{ClusterEvent, Queue};
 
 /// How long a binding may stay unseen before the pod is placed anew, in milliseconds: far above any
 /// commit, since the shell answers every action.
@@ -29,31 +34,11 @@ pub const ASSUMED_MS: i64 = 30_000;
 /// Most pods decided in one run, so that a burst does not keep others waiting.
 pub const BATCH_MAX: usize = 1_000;
 
-/// Below this number of nodes all are looked at, as upstream.
-const FEASIBLE_MIN: usize = 100;
+/// Groups of pods after which those are forgotten that no pod names any more.
+const GROUPS_MAX: usize = 2_000;
 
 /// The name of this scheduler in `spec.schedulerName`.
 pub const SCHEDULER_NAME: &str = "default-scheduler";
-
-/// Why a pod could not be placed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unschedulable {
-    nodes: usize,
-    reasons: BTreeMap<String, usize>,
-}
-
-impl std::fmt::Display for Unschedulable {
-    /// Writes upstream's text: `0/3 nodes are available: 1 Insufficient cpu, 2 Too many pods.`
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.nodes == 0 {
-            return write!(formatter, "no nodes available to schedule pods");
-        }
-        let mut counted: Vec<String> =
-            self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        counted.sort();
-        write!(formatter, "0/{} nodes are available: {}.", self.nodes, counted.join(", "))
-    }
-}
 
 /// A pod's place, bound or assumed.
 #[derive(Clone, Debug)]
@@ -67,40 +52,43 @@ struct Placement {
 /// The scheduler's memory between runs.
 #[derive(Clone, Debug, Default)]
 pub struct Scheduler {
-    /// Ordered by name.
-    nodes: Vec<NodeInfo>,
-    indexes: BTreeMap<Arc<str>, usize>,
+    cluster: Cluster,
     placements: BTreeMap<Arc<str>, Placement>,
     /// The uid under which the pod of a name is placed: a removed object has no uid any more.
     placed_uids: BTreeMap<ObjectKey, Arc<str>>,
-    /// Per owner uid: pods on each node, by the node's index.
-    spread: BTreeMap<Arc<str>, BTreeMap<usize, i64>>,
     /// Where the next search begins, so that every node gets its turn.
     next_start: usize,
-    /// Counts changes that could make room.
-    generation: u64,
-    /// Pods that found no node, with their revision and the generation at that time.
-    refused: BTreeMap<Arc<str>, (u64, u64)>,
+    queue: Queue,
+    /// Whether the last run left pods that could have been tried.
+    backlog: bool,
+    /// Groups at which the next clean-up is due.
+    groups_max: usize,
 }
 
 impl Scheduler {
     /// A scheduler that knows of nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { groups_max: GROUPS_MAX, ..Self::default() }
     }
 
     /// Takes in the whole snapshot: at the start, and when nodes come or go. Assumed pods stay.
     pub fn rebuild(&mut self, snapshot: &Snapshot) {
-        self.nodes =
-            snapshot.nodes().values().map(|node| NodeInfo::new(Arc::clone(node))).collect();
-        let names = self.nodes.iter().map(|info| Arc::clone(&info.node.meta.name));
-        self.indexes = names.zip(0..).collect();
-        self.spread.clear();
+        self.recount(snapshot);
+        self.queue.wake_all();
+    }
+
+    fn recount(&mut self, snapshot: &Snapshot) {
+        self.cluster = Cluster::new(snapshot);
         let assumed = std::mem::take(&mut self.placements);
         self.placed_uids.clear();
-        for pod in snapshot.pods().values() {
-            if let Some(node) = pod.node_name.clone().filter(|_| !pod.terminated()) {
+        let placed = || snapshot.pods().values().filter(|pod| !pod.terminated());
+        // While there are no pods to count.
+        for pod in placed().filter(|pod| pod.node_name.is_some()) {
+            self.cluster.learn_stances(pod);
+        }
+        for pod in placed() {
+            if let Some(node) = pod.node_name.clone() {
                 self.place(Placement { pod: Arc::clone(pod), node, assumed_at: None });
             }
         }
@@ -112,37 +100,51 @@ impl Scheduler {
                 self.place(placement);
             }
         }
-        self.generation += 1;
+        self.groups_max = GROUPS_MAX.max(self.cluster.groups().len().saturating_mul(2));
     }
 
     /// Takes in one change that `snapshot` already holds.
     pub fn update(&mut self, snapshot: &Snapshot, changed: &Changed) {
         let Some(id) = changed.id() else { return };
         if id.resource == Resource::NODES {
-            let known = self.indexes.get(&id.key.name).and_then(|index| self.nodes.get_mut(*index));
-            match (known, snapshot.nodes().get(&id.key)) {
-                (Some(info), Some(node)) => {
-                    if scheduling_differs(info, node) {
-                        self.generation += 1;
-                    }
-                    info.set_node(Arc::clone(node));
-                }
-                _ => self.rebuild(snapshot),
-            }
+            self.update_node(snapshot, &id.key);
         } else if id.resource == Resource::PODS {
-            match snapshot.pods().get(&id.key) {
-                Some(pod) => {
-                    // The same name with another uid: its predecessor's removal was not seen.
-                    let earlier = self.placed_uids.get(&id.key).cloned();
-                    if let Some(uid) = earlier.filter(|uid| *uid != pod.meta.uid) {
-                        self.unplace(&uid);
-                    }
-                    self.update_pod(pod);
+            self.update_pod_of(snapshot, id);
+        } else if id.resource == Resource::NAMESPACES {
+            let labels = snapshot.namespaces().get(&id.key).map(|it| it.meta.labels.clone());
+            if self.cluster.set_namespace(&id.key.name, labels) {
+                self.rebuild(snapshot);
+            }
+        }
+    }
+
+    fn update_node(&mut self, snapshot: &Snapshot, key: &ObjectKey) {
+        let Some(node) = snapshot.nodes().get(key) else { return self.rebuild(snapshot) };
+        let Some(index) = self.cluster.index_of(&key.name) else {
+            self.recount(snapshot);
+            return self.queue.wake(&ClusterEvent::NodeAdded(node), &self.cluster);
+        };
+        let old = self.cluster.node(index).map(|info| Arc::clone(&info.node));
+        self.cluster.set_node(index, Arc::clone(node));
+        if let Some(old) = old {
+            let event = ClusterEvent::NodeChanged { old: &old, new: node, index };
+            self.queue.wake(&event, &self.cluster);
+        }
+    }
+
+    fn update_pod_of(&mut self, snapshot: &Snapshot, id: &ObjectId) {
+        let earlier = self.placed_uids.get(&id.key).cloned();
+        match snapshot.pods().get(&id.key) {
+            Some(pod) => {
+                // The same name with another uid: its predecessor's removal was not seen.
+                if let Some(uid) = earlier.filter(|uid| *uid != pod.meta.uid) {
+                    self.unplace(&uid);
                 }
-                None => {
-                    if let Some(uid) = self.placed_uids.get(&id.key).cloned() {
-                        self.unplace(&uid);
-                    }
+                self.update_pod(pod);
+            }
+            None => {
+                if let Some(uid) = earlier {
+                    self.unplace(&uid);
                 }
             }
         }
@@ -152,21 +154,22 @@ impl Scheduler {
         let uid = &pod.meta.uid;
         match &pod.node_name {
             Some(node) if !pod.terminated() => {
-                self.refused.remove(uid);
-                let same = self.placements.get_mut(uid).filter(|present| {
-                    present.node == *node
-                        && present.pod.requests == pod.requests
-                        && present.pod.ports == pod.ports
-                        && owner(&present.pod) == owner(pod)
-                });
+                self.queue.remove(uid);
+                let same = self
+                    .placements
+                    .get_mut(uid)
+                    .filter(|present| present.node == *node && counts_the_same(&present.pod, pod));
                 if let Some(present) = same {
                     present.assumed_at = None;
-                    present.pod = Arc::clone(pod);
                     return;
                 }
-                self.unplace(uid);
+                // What became free is known only once the new version is counted.
+                let before = self.take_out(uid);
                 let (pod, node) = (Arc::clone(pod), Arc::clone(node));
                 self.place(Placement { pod, node, assumed_at: None });
+                if let Some((placement, node)) = before {
+                    self.tell_gone(&placement, node);
+                }
             }
             Some(_) => self.unplace(uid),
             // Still without a node although it changed: the binding was decided on an older
@@ -177,6 +180,7 @@ impl Scheduler {
                 if known.is_some_and(|known| known < version) {
                     self.unplace(uid);
                 }
+                self.queue.update(pod);
             }
         }
     }
@@ -189,47 +193,35 @@ impl Scheduler {
     }
 
     fn place(&mut self, placement: Placement) {
-        if let Some(&index) = self.indexes.get(&placement.node)
-            && let Some(info) = self.nodes.get_mut(index)
-        {
-            info.add(&placement.pod);
-            if let Some(owner) = owner(&placement.pod) {
-                *self.spread.entry(Arc::clone(owner)).or_default().entry(index).or_default() += 1;
-            }
+        if let Some(index) = self.cluster.index_of(&placement.node) {
+            self.cluster.add(&placement.pod, index);
         }
+        self.queue.wake(&ClusterEvent::PodPlaced(&placement.pod), &self.cluster);
         let uid = Arc::clone(&placement.pod.meta.uid);
         self.placed_uids.insert(key_of(&placement.pod), Arc::clone(&uid));
         self.placements.insert(uid, placement);
     }
 
     fn unplace(&mut self, uid: &str) {
-        let Some(placement) = self.placements.remove(uid) else { return };
-        self.placed_uids.remove(&key_of(&placement.pod));
-        self.generation += 1;
-        let Some(&index) = self.indexes.get(&placement.node) else { return };
-        if let Some(info) = self.nodes.get_mut(index) {
-            info.remove(&placement.pod);
-        }
-        if let Some(owner) = owner(&placement.pod)
-            && let Some(counts) = self.spread.get_mut(owner)
-        {
-            if let Some(count) = counts.get_mut(&index) {
-                *count -= 1;
-                if *count <= 0 {
-                    counts.remove(&index);
-                }
-            }
-            if counts.is_empty() {
-                self.spread.remove(owner);
-            }
+        if let Some((placement, node)) = self.take_out(uid) {
+            self.tell_gone(&placement, node);
         }
     }
 
-    /// How many nodes that fit are enough to choose from: upstream's adaptive percentage.
-    fn feasible_wanted(&self) -> usize {
-        let nodes = self.nodes.len();
-        let percentage = 50_usize.saturating_sub(nodes / 125).max(5);
-        (nodes * percentage / 100).max(FEASIBLE_MIN).min(nodes)
+    /// Counts a pod out; returns where it was.
+    fn take_out(&mut self, uid: &str) -> Option<(Placement, Option<usize>)> {
+        let placement = self.placements.remove(uid)?;
+        self.placed_uids.remove(&key_of(&placement.pod));
+        let node = self.cluster.index_of(&placement.node);
+        if let Some(index) = node {
+            self.cluster.remove(&placement.pod, index);
+        }
+        Some((placement, node))
+    }
+
+    fn tell_gone(&mut self, placement: &Placement, node: Option<usize>) {
+        let event = ClusterEvent::PodGone { pod: &placement.pod, node };
+        self.queue.wake(&event, &self.cluster);
     }
 
     /// Finds the best node for one pod.
@@ -237,61 +229,30 @@ impl Scheduler {
     /// # Errors
     ///
     /// Returns [`Unschedulable`] with the count of every reason if no node fits.
-    pub fn find_node(&mut self, pod: &PodView) -> Result<Arc<str>, Unschedulable> {
-        let total = self.nodes.len();
-        let wanted = self.feasible_wanted();
-        let counts = owner(pod).and_then(|owner| self.spread.get(owner));
-        let mut candidates = Vec::with_capacity(wanted);
-        let mut scale = score::Scale::default();
-        let mut refusals: BTreeMap<Reasons, usize> = BTreeMap::new();
-        let mut visited = 0;
-        let (before, after) = self.nodes.split_at(self.next_start.min(total));
-        let from = before.len();
-        let rotated = after.iter().zip(from..).chain(before.iter().zip(0..));
-        for (info, index) in rotated {
-            visited += 1;
-            match filter::filter(pod, info) {
-                Ok(()) => {
-                    let owned = counts.and_then(|counts| counts.get(&index)).copied();
-                    let raw = score::score(pod, info, owned.unwrap_or_default());
-                    scale.include(&raw);
-                    candidates.push((info, raw));
-                    if candidates.len() >= wanted {
-                        break;
-                    }
-                }
-                Err(reasons) => *refusals.entry(reasons).or_default() += 1,
-            }
-        }
-        self.next_start = (from + visited) % total.max(1);
-        let mut best: Option<(i64, &NodeInfo)> = None;
-        for (info, raw) in candidates {
-            let points = scale.total(&raw);
-            // The first of equals wins: rotation has already made it another one each time.
-            if best.is_none_or(|(most, _)| points > most) {
-                best = Some((points, info));
-            }
-        }
-        best.map(|(_, info)| Arc::clone(&info.node.meta.name)).ok_or_else(|| {
-            let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-            for (refusal, count) in refusals {
-                for reason in refusal {
-                    *reasons.entry(reason.into_owned()).or_default() += count;
-                }
-            }
-            Unschedulable { nodes: total, reasons }
+    pub fn find_node(
+        &mut self,
+        snapshot: &Snapshot,
+        pod: &PodView,
+    ) -> Result<Arc<str>, Unschedulable> {
+        let terms = self.cluster.learn(pod);
+        let mut decision = Decision::new(pod, &self.cluster, snapshot, &terms);
+        let found = decision.find_node(&mut self.next_start);
+        found.map(|index| {
+            let node = self.cluster.node(index).map(|info| Arc::clone(&info.node.meta.name));
+            node.unwrap_or_default()
         })
     }
 
     /// Places pods one after the other and assumes each on its node.
     pub fn schedule_batch(
         &mut self,
+        snapshot: &Snapshot,
         pods: &[Arc<PodView>],
         now: Timestamp,
     ) -> Vec<Result<Arc<str>, Unschedulable>> {
         pods.iter()
             .map(|pod| {
-                let node = self.find_node(pod)?;
+                let node = self.find_node(snapshot, pod)?;
                 let (pod, placed) = (Arc::clone(pod), Arc::clone(&node));
                 self.place(Placement { pod, node: placed, assumed_at: Some(now) });
                 Ok(node)
@@ -307,8 +268,11 @@ impl Scheduler {
             return Vec::new();
         }
         self.expire(now);
+        if self.cluster.groups().len() > self.groups_max {
+            self.recount(snapshot);
+        }
         let uids: BTreeSet<&str> = snapshot.pending_pods().map(|pod| &*pod.meta.uid).collect();
-        self.refused.retain(|uid, _| uids.contains(&**uid));
+        self.queue.retain(|uid| uids.contains(uid));
         let ours = |pod: &&Arc<PodView>| {
             !pod.meta.deleting() && matches!(&*pod.scheduler_name, "" | SCHEDULER_NAME)
         };
@@ -317,9 +281,8 @@ impl Scheduler {
         let mut ready = Vec::new();
         for pod in waiting.filter(|pod| !self.placements.contains_key(&pod.meta.uid)) {
             if pod.gated {
-                let message = "Scheduling is blocked due to non-empty scheduling gates";
-                actions.extend(report(pod, "SchedulingGated", message, now));
-            } else if self.may_fit(pod) {
+                actions.extend(report::gated(pod, now));
+            } else if self.queue.ready(&pod.meta.uid, now) {
                 ready.push(Arc::clone(pod));
             }
         }
@@ -328,19 +291,18 @@ impl Scheduler {
             let name = (Arc::clone(&pod.meta.namespace), Arc::clone(&pod.meta.name));
             (std::cmp::Reverse(pod.priority), created, name)
         });
+        self.backlog = ready.len() > BATCH_MAX;
         ready.truncate(BATCH_MAX);
-        for (pod, decision) in ready.iter().zip(self.schedule_batch(&ready, now)) {
+        for (pod, decision) in ready.iter().zip(self.schedule_batch(snapshot, &ready, now)) {
             match decision {
-                Ok(node) => actions.extend(bind(snapshot, pod, &node)),
+                Ok(node) => {
+                    self.queue.remove(&pod.meta.uid);
+                    actions.extend(report::bind(snapshot, pod, &node));
+                }
                 Err(unschedulable) => {
-                    let seen = (pod.meta.resource_version, self.generation);
-                    self.refused.insert(Arc::clone(&pod.meta.uid), seen);
                     let message = unschedulable.to_string();
-                    let reported = report(pod, "Unschedulable", &message, now);
-                    if reported.is_some() {
-                        actions.push(failed_event(pod, message));
-                    }
-                    actions.extend(reported);
+                    self.queue.refuse(pod, unschedulable.refusers, now);
+                    actions.extend(report::unschedulable(pod, message, now));
                 }
             }
         }
@@ -350,13 +312,12 @@ impl Scheduler {
     /// When [`Self::reconcile`] has something to do although nothing changed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
+        if self.backlog {
+            return Some(Timestamp::default());
+        }
         let assumed = self.placements.values().filter_map(|placement| placement.assumed_at);
-        assumed.min().map(|at| Timestamp(at.0 + ASSUMED_MS))
-    }
-
-    /// Whether looking for a node again could find one: the pod itself or the cluster has changed.
-    fn may_fit(&self, pod: &PodView) -> bool {
-        self.refused.get(&pod.meta.uid).is_none_or(|(_, generation)| *generation != self.generation)
+        let expired = assumed.min().map(|at| Timestamp(at.0 + ASSUMED_MS));
+        expired.into_iter().chain(self.queue.next_deadline()).min()
     }
 
     fn expire(&mut self, now: Timestamp) {
@@ -370,65 +331,20 @@ impl Scheduler {
     }
 }
 
-/// Whether a new version of a node could let a pod in that the old one refused.
-fn scheduling_differs(info: &NodeInfo, node: &crate::view::node::NodeView) -> bool {
-    let old = &info.node;
-    old.unschedulable != node.unschedulable
-        || old.taints != node.taints
-        || old.allocatable != node.allocatable
-        || old.meta.labels != node.meta.labels
+/// Whether all that is counted of a placed pod is the same in two versions of it.
+fn counts_the_same(old: &PodView, new: &PodView) -> bool {
+    old.requests == new.requests
+        && old.ports == new.ports
+        && old.meta.labels == new.meta.labels
+        && old.meta.deleting() == new.meta.deleting()
+        && old.pod_affinity == new.pod_affinity
+        && old.priority == new.priority
+        && owner(old) == owner(new)
 }
 
 fn key_of(pod: &PodView) -> ObjectKey {
     let (namespace, name) = (Arc::clone(&pod.meta.namespace), Arc::clone(&pod.meta.name));
     ObjectKey { namespace, name }
-}
-
-fn owner(pod: &PodView) -> Option<&Arc<str>> {
-    pod.meta.controller().map(|owner| &owner.uid)
-}
-
-fn bind(snapshot: &Snapshot, pod: &PodView, node: &Arc<str>) -> Vec<Action> {
-    let target = Target::of(&Resource::PODS, &pod.meta);
-    let node_uid = snapshot.node(node).map(|node| Arc::clone(&node.meta.uid)).unwrap_or_default();
-    let (namespace, name) = (&pod.meta.namespace, &pod.meta.name);
-    vec![
-        Action::Bind { target: target.clone(), node: Arc::clone(node), node_uid },
-        Action::Event {
-            involved: target,
-            involved_kind: "Pod",
-            kind: EventKind::Normal,
-            reason: "Scheduled",
-            message: format!("Successfully assigned {namespace}/{name} to {node}"),
-            component: SCHEDULER_NAME,
-        },
-    ]
-}
-
-/// The `PodScheduled` condition, unless the pod says that already.
-fn report(pod: &PodView, reason: &str, message: &str, now: Timestamp) -> Option<Action> {
-    let mut condition = Condition::new("PodScheduled", Status::False, reason, message, now);
-    if let Some(present) = find(&pod.conditions, "PodScheduled") {
-        if present.says_the_same(&condition) {
-            return None;
-        }
-        if present.status == Status::False {
-            condition.last_transition_time = present.last_transition_time;
-        }
-    }
-    let target = Target::of(&Resource::PODS, &pod.meta);
-    Some(Action::SetConditions { target, conditions: vec![condition] })
-}
-
-fn failed_event(pod: &PodView, message: String) -> Action {
-    Action::Event {
-        involved: Target::of(&Resource::PODS, &pod.meta),
-        involved_kind: "Pod",
-        kind: EventKind::Warning,
-        reason: "FailedScheduling",
-        message,
-        component: SCHEDULER_NAME,
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod node;
 pub mod node_affinity;
 pub mod pod;
+pub mod pod_affinity;
 pub mod quantity;
 pub mod replica_set;
 pub mod resource;
@@ -19,6 +20,7 @@ pub mod selector;
 pub mod service;
 pub mod template;
 pub mod timestamp;
+pub mod topology_spread;
 
 /// Takes `null` as the field's default, since stored objects may hold explicit nulls.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

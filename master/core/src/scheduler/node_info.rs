@@ -28,6 +28,7 @@ pub struct NodeInfo {
     pub has_hard_taints: bool,
     /// Whether any taint makes the node less liked.
     pub has_soft_taints: bool,
+    pods: Vec<Arc<PodView>>,
     host_ports: BTreeMap<(Arc<str>, i32), Vec<Arc<str>>>,
 }
 
@@ -40,6 +41,7 @@ impl NodeInfo {
             has_hard_taints: node.taints.iter().any(|taint| !soft(taint.effect)),
             has_soft_taints: node.taints.iter().any(|taint| soft(taint.effect)),
             node,
+            pods: Vec::new(),
             requested: Resources::default(),
             requested_or_default: (0, 0),
             host_ports: BTreeMap::new(),
@@ -54,8 +56,14 @@ impl NodeInfo {
         self.node = emptied.node;
     }
 
+    /// Its pods, in no order.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<PodView>> {
+        self.pods.iter()
+    }
+
     /// Counts a pod in.
-    pub fn add(&mut self, pod: &PodView) {
+    pub fn add(&mut self, pod: &Arc<PodView>) {
+        self.pods.push(Arc::clone(pod));
         self.requested.add(&pod.requests);
         self.requested.pods += 1;
         let (cpu, memory) = requests_or_default(pod);
@@ -69,6 +77,8 @@ impl NodeInfo {
 
     /// Counts a pod out. It must have been counted in.
     pub fn remove(&mut self, pod: &PodView) {
+        let at = self.pods.iter().position(|present| present.meta.uid == pod.meta.uid);
+        at.map(|at| self.pods.swap_remove(at));
         self.requested.subtract(&pod.requests);
         self.requested.pods -= 1;
         let (cpu, memory) = requests_or_default(pod);
@@ -103,7 +113,7 @@ impl NodeInfo {
 }
 
 /// The ports that a pod takes on its node.
-fn host_ports(pod: &PodView) -> impl Iterator<Item = &ContainerPort> {
+pub fn host_ports(pod: &PodView) -> impl Iterator<Item = &ContainerPort> {
     pod.ports.iter().filter(|port| host_port(pod, port) > 0)
 }
 

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod neighbours;
+
 const NOW: Timestamp = Timestamp(1_000_000);
 
 struct World {
@@ -138,7 +140,7 @@ fn a_report_is_not_repeated_until_it_changes() {
     world.node("a", "1");
     world.pod("1", "2", None);
     let actions = world.run();
-    let Some(Action::SetConditions { conditions, .. }) = actions.get(1) else {
+    let Some(Action::SetConditions { conditions, .. }) = actions.first() else {
         panic!("{actions:?}")
     };
     assert_eq!(world.run(), [], "nothing has changed");
@@ -198,6 +200,66 @@ fn pods_of_another_scheduler_are_left_alone() {
     let spec = json!({"schedulerName": "mine"});
     world.put("/core/pods/d/1", &json!({"metadata": {"uid": "1"}, "spec": spec}));
     assert_eq!(world.run(), []);
+}
+
+#[test]
+fn a_toleration_added_to_a_refused_pod_is_followed_at_once() {
+    let mut world = World::new();
+    let taint = json!({"key": "a", "effect": "NoSchedule"});
+    let allocatable = json!({"cpu": "1", "memory": "1Gi", "pods": "110"});
+    let node = json!({"metadata": {"name": "a"}, "spec": {"taints": [taint]}, "status": {"allocatable": allocatable}});
+    world.put("/core/nodes/_/a", &node);
+    let pod = |tolerations: Value| {
+        let metadata = json!({"name": "1", "namespace": "d", "uid": "1"});
+        json!({"metadata": metadata, "spec": {"tolerations": tolerations}})
+    };
+    world.put("/core/pods/d/1", &pod(json!([])));
+    let wanted = "0/1 nodes are available: 1 node(s) had untolerated taint(s).";
+    assert_eq!(world.messages(), [wanted]);
+    world.put("/core/pods/d/1", &pod(json!([{"key": "a", "operator": "Exists"}])));
+    assert_eq!(world.bindings(), [("1".to_owned(), "a".to_owned())]);
+}
+
+#[test]
+fn only_a_change_that_could_help_wakes_a_refused_pod() {
+    let mut world = World::new();
+    world.node("a", "1");
+    world.pod("1", "1", Some("a"));
+    world.pod("2", "500m", None);
+    assert_eq!(world.messages().len(), 1);
+    let ready = |world: &World| world.scheduler.queue.ready("2", NOW);
+    // Labels are nothing that room was refused for.
+    let allocatable = json!({"cpu": "1", "memory": "1Gi", "pods": "110"});
+    let metadata = json!({"name": "a", "uid": "a", "labels": {"x": "y"}});
+    let node = json!({"metadata": metadata, "status": {"allocatable": allocatable}});
+    world.put("/core/nodes/_/a", &node);
+    assert!(!ready(&world));
+    // It gets smaller, but there is not enough room yet.
+    world.pod("1", "800m", Some("a"));
+    assert!(!ready(&world));
+    world.pod("1", "500m", Some("a"));
+    assert!(ready(&world));
+    assert_eq!(world.bindings().len(), 1);
+}
+
+#[test]
+fn a_pod_that_is_woken_in_vain_waits_longer_each_time() {
+    let mut world = World::new();
+    world.node("a", "1");
+    world.pod("1", "2", None);
+    let mut now = NOW;
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let _ = world.scheduler.reconcile(&world.snapshot, now);
+        assert!(
+            !world.scheduler.queue.ready("1", Timestamp(now.0 + queue::UNSCHEDULABLE_MAX_MS - 1))
+        );
+        world.scheduler.queue.wake_all();
+        let due = world.scheduler.next_deadline().unwrap();
+        waits.push(due.0 - now.0);
+        now = due;
+    }
+    assert_eq!(waits, [0, 0, 0, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
 }
 
 #[derive(Clone, Debug)]
@@ -261,7 +323,7 @@ proptest! {
                 let used: i64 = pods.map(|pod| pod.requests.cpu_milli).sum();
                 prop_assert!(used <= node.allocatable.cpu_milli);
             }
-            for info in &world.scheduler.nodes {
+            for info in world.scheduler.cluster.nodes() {
                 let name = &info.node.meta.name;
                 let held = world.scheduler.placements.values().filter(|it| it.node == *name);
                 let held: i64 = held.map(|it| it.pod.requests.cpu_milli).sum();

@@ -62,6 +62,8 @@ pub struct NodeView {
     pub taints: Vec<Taint>,
     /// What its pods may use together.
     pub allocatable: Resources,
+    /// The images that it has: every name, and the size in bytes.
+    pub images: Vec<(Arc<str>, i64)>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
 }
@@ -109,14 +111,28 @@ struct RawStatus {
     capacity: Option<Resources>,
     allocatable: Option<Resources>,
     #[serde(deserialize_with = "null_as_default")]
+    images: Vec<RawImage>,
+    #[serde(deserialize_with = "null_as_default")]
     conditions: Vec<Condition>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawImage {
+    #[serde(deserialize_with = "null_as_default")]
+    names: Vec<Arc<str>>,
+    #[serde(deserialize_with = "null_as_default")]
+    size_bytes: i64,
 }
 
 impl<'de> Deserialize<'de> for NodeView {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Raw::deserialize(deserializer)?;
+        let named =
+            |image: RawImage| image.names.into_iter().map(move |name| (name, image.size_bytes));
         Ok(Self {
             meta: raw.metadata,
+            images: raw.status.images.into_iter().flat_map(named).collect(),
             unschedulable: raw.spec.unschedulable,
             taints: raw.spec.taints,
             // A node that reports no reservation can give all that it has.

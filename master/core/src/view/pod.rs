@@ -10,8 +10,10 @@ use super::meta::Meta;
 use super::node::{Effect, Taint};
 use super::node_affinity::NodeAffinity;
 use super::null_as_default;
+use super::pod_affinity::{self, PodAffinity, RawPodAffinity};
 use super::quantity::Resources;
 use super::timestamp::Timestamp;
+use super::topology_spread::{RawSpreadConstraint, SpreadConstraint};
 
 /// Where a pod is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -118,6 +120,10 @@ pub struct PodView {
     pub node_selector: Labels,
     /// Further wishes about its node.
     pub node_affinity: Option<Box<NodeAffinity>>,
+    /// What it wants of the pods around it.
+    pub pod_affinity: Option<Box<PodAffinity>>,
+    /// How evenly its like is to be spread.
+    pub spread: Vec<SpreadConstraint>,
     /// Taints that it tolerates.
     pub tolerations: Vec<Toleration>,
     /// What it asks for, over all containers and with its overhead.
@@ -132,6 +138,12 @@ pub struct PodView {
     pub gated: bool,
     /// Larger is scheduled first.
     pub priority: i32,
+    /// Whether less important pods may be removed to make room for it.
+    pub may_preempt: bool,
+    /// The node on which room is being made for it.
+    pub nominated_node: Option<Arc<str>>,
+    /// The claims that its volumes need, those made for itself alone included.
+    pub claims: Vec<Arc<str>>,
     /// Whether it shares the node's network.
     pub host_network: bool,
     /// Its grace in seconds.
@@ -216,6 +228,12 @@ struct RawSpec {
     #[serde(deserialize_with = "null_as_default")]
     scheduling_gates: Vec<serde::de::IgnoredAny>,
     #[serde(deserialize_with = "null_as_default")]
+    topology_spread_constraints: Vec<RawSpreadConstraint>,
+    #[serde(deserialize_with = "null_as_default")]
+    preemption_policy: Arc<str>,
+    #[serde(deserialize_with = "null_as_default")]
+    volumes: Vec<RawVolume>,
+    #[serde(deserialize_with = "null_as_default")]
     priority: i32,
     #[serde(deserialize_with = "null_as_default")]
     host_network: bool,
@@ -230,6 +248,33 @@ struct RawSpec {
 #[serde(rename_all = "camelCase", default)]
 struct RawAffinity {
     node_affinity: Option<Box<NodeAffinity>>,
+    pod_affinity: Option<RawPodAffinity>,
+    pod_anti_affinity: Option<RawPodAffinity>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawVolume {
+    name: Arc<str>,
+    persistent_volume_claim: Option<RawClaim>,
+    ephemeral: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawClaim {
+    claim_name: Arc<str>,
+}
+
+impl RawVolume {
+    /// The claim that it needs; that of an ephemeral volume is named for pod and volume.
+    fn claim(&self, pod: &Meta) -> Option<Arc<str>> {
+        match (&self.persistent_volume_claim, &self.ephemeral) {
+            (Some(claim), _) => Some(Arc::clone(&claim.claim_name)),
+            (None, Some(_)) => Some(Arc::from(format!("{}-{}", pod.name, self.name))),
+            (None, None) => None,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -268,6 +313,8 @@ impl RawContainer {
 struct RawStatus {
     #[serde(deserialize_with = "null_as_default")]
     phase: Phase,
+    #[serde(deserialize_with = "null_as_default")]
+    nominated_node_name: Arc<str>,
     #[serde(rename = "podIP", deserialize_with = "null_as_default")]
     pod_ip: Arc<str>,
     #[serde(rename = "podIPs", deserialize_with = "null_as_default")]
@@ -328,13 +375,22 @@ impl<'de> Deserialize<'de> for PodView {
             pod_ips.push(status.pod_ip);
         }
         let restarts = status.container_statuses.iter().map(|status| status.restart_count).max();
+        let affinity = spec.affinity.unwrap_or_default();
+        let (near, away) = (affinity.pod_affinity, affinity.pod_anti_affinity);
+        let spread = spec.topology_spread_constraints.into_iter();
         Ok(Self {
+            pod_affinity: pod_affinity::resolve(near, away, &metadata),
+            spread: spread.map(|constraint| constraint.resolve(&metadata)).collect(),
+            claims: spec.volumes.iter().filter_map(|volume| volume.claim(&metadata)).collect(),
+            may_preempt: &*spec.preemption_policy != "Never",
+            nominated_node: (!status.nominated_node_name.is_empty())
+                .then_some(status.nominated_node_name),
             meta: metadata,
             node_name: (!spec.node_name.is_empty()).then(|| Arc::clone(&spec.node_name)),
             ports: containers().flat_map(|container| container.ports.iter().cloned()).collect(),
             images: containers().map(|container| Arc::clone(&container.image)).collect(),
             node_selector: spec.node_selector,
-            node_affinity: spec.affinity.and_then(|affinity| affinity.node_affinity),
+            node_affinity: affinity.node_affinity,
             tolerations: spec.tolerations,
             requests,
             scheduler_name: spec.scheduler_name,

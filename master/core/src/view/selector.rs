@@ -8,7 +8,7 @@ use super::labels::Labels;
 use super::null_as_default;
 
 /// How a label is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum Operator {
     /// The value is one of the listed.
     In,
@@ -25,7 +25,7 @@ pub enum Operator {
 }
 
 /// One requirement on one label.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct Requirement {
     /// The label's key.
     pub key: Arc<str>,
@@ -55,7 +55,7 @@ impl Requirement {
 }
 
 /// A workload's selector of its pods.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
     /// Pairs that must all be present.
@@ -72,8 +72,13 @@ impl LabelSelector {
     #[must_use]
     pub fn selects(&self, labels: &Labels) -> bool {
         let empty = self.match_labels.is_empty() && self.match_expressions.is_empty();
-        !empty
-            && labels.contains_all(&self.match_labels)
+        !empty && self.finds(labels)
+    }
+
+    /// Whether `labels` satisfy everything; an empty selector finds everything.
+    #[must_use]
+    pub fn finds(&self, labels: &Labels) -> bool {
+        labels.contains_all(&self.match_labels)
             && self.match_expressions.iter().all(|wanted| wanted.accepts(labels.get(&wanted.key)))
     }
 }
