@@ -16,7 +16,7 @@ QEMU_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/qemu_*
 TESTS_QEMU := $(if $(NEXTEST),nextest run,test --no-fail-fast) --package bramble-tests $(QEMU_TESTS) \
 	$(if $(NEXTEST),,-- --test-threads=1 --nocapture)
 
-.PHONY: help build demo demo-clean test test-qemu abuse lint bare-metal cross-test bench bench-boards cross images clean
+.PHONY: help build demo demo-clean test test-qemu abuse conformance lint bare-metal cross-test bench bench-boards cross images clean
 
 help:
 	@echo "make demo          a cluster of four boards on this machine, and a pulled plug"
@@ -24,6 +24,7 @@ help:
 	@echo "make test          all tests"
 	@echo "make test-qemu     all tests with emulated boards, also those that take many minutes"
 	@echo "make abuse         attacks on a cluster of this machine's own, and what held"
+	@echo "make conformance   upstream's own suite (E2E=e2e.test) against a cluster of this machine"
 	@echo "make bench         figures for BENCHMARKS.md"
 	@echo "make bench-boards  figures of emulated boards that boot from flashed cards"
 	@echo "make cross         binaries for 64-bit ARM boards, as small as they get"
@@ -67,6 +68,17 @@ abuse:
 	@trap '$(SUDO) $(RELEASE)/bramble-abuse --clean' EXIT; \
 		$(SUDO) env BRAMBLE_BIN_DIR=$(RELEASE) KUBECTL=$(KUBECTL) \
 		$(RELEASE)/bramble-abuse $(if $(ONLY),--only $(ONLY))
+
+# E2E is upstream's e2e.test; FOCUS and SKIP are expressions, IMAGES a folder of OCI layouts.
+conformance:
+	@tests/install.sh demo
+	cargo build --quiet --release --package bramble-master --package bramble-agent \
+		--package bramble-tests --bins
+	@trap '$(SUDO) $(RELEASE)/bramble-conformance --clean' EXIT; \
+		$(SUDO) env BRAMBLE_BIN_DIR=$(RELEASE) KUBECTL=$(KUBECTL) \
+		$(RELEASE)/bramble-conformance $(if $(E2E),--e2e $(E2E)) \
+		$(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
+		$(if $(IMAGES),--images $(IMAGES))
 
 lint:
 	@tests/install.sh test

@@ -14,6 +14,7 @@ pub mod board;
 pub mod cgroup;
 pub mod client_identity;
 pub mod cluster;
+pub mod conformance;
 pub mod image;
 pub mod isolation;
 pub mod kubectl;

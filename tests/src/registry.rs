@@ -49,9 +49,20 @@ impl Registry {
     /// # Errors
     /// `skopeo` is missing or fails.
     pub fn push(&self, layout: &Path, name: &str) -> Result<()> {
-        let from = format!("oci:{}:hello:1", layout.display());
+        self.copy(&format!("oci:{}:hello:1", layout.display()), name)
+    }
+
+    /// Copies the only image of an OCI layout, whatever it is called there.
+    ///
+    /// # Errors
+    /// As [`Registry::push`].
+    pub fn push_layout(&self, layout: &Path, name: &str) -> Result<()> {
+        self.copy(&format!("oci:{}", layout.display()), name)
+    }
+
+    fn copy(&self, from: &str, name: &str) -> Result<()> {
         let to = format!("docker://{}/{name}", self.address);
-        run("skopeo", &["copy", "--quiet", "--dest-tls-verify=false", &from, &to]).map(drop)
+        run("skopeo", &["copy", "--quiet", "--dest-tls-verify=false", from, &to]).map(drop)
     }
 
     /// Stops it, as if it had crashed.
