@@ -70,7 +70,8 @@ impl RuntimeLink {
             | Response::Killed
             | Response::Deleted
             | Response::Containers(_)
-            | Response::ExecDone(_) => Err(CallError::WrongResponse),
+            | Response::ExecDone(_)
+            | Response::Opened => Err(CallError::WrongResponse),
         }
     }
 

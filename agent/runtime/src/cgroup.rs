@@ -126,6 +126,23 @@ impl Cgroups {
         Ok(())
     }
 
+    /// Moves this process into a cgroup, in every hierarchy that has it.
+    ///
+    /// # Errors
+    /// When one does not take it.
+    pub(crate) fn join(&self, path: &str) -> io::Result<()> {
+        for (_, directory) in self.directories(path) {
+            fs::write(directory.join("cgroup.procs"), "0")?;
+        }
+        Ok(())
+    }
+
+    /// The cgroup of v2 that a process is in, as its own `/proc` shows it.
+    pub(crate) fn unified_path_of(pid: i32) -> Option<String> {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+    }
+
     /// Returns whether the cgroup exists in any hierarchy.
     #[must_use]
     pub fn exists(&self, path: &str) -> bool {

@@ -24,10 +24,11 @@ pub mod process;
 pub mod protocol;
 pub mod run_dir;
 pub mod runtime;
+pub mod session;
 pub mod spec;
 pub mod supervisor;
 mod sys;
 pub mod timestamp;
 pub mod whole_file;
 
-pub use sys::{loop_device, partition_device, restart, slew};
+pub use sys::{loop_device, partition_device, restart, slew, terminal};

@@ -104,19 +104,19 @@ impl ParkingSocket {
         descriptor: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
-        pass::send(self.socket.as_fd(), &bytes, descriptor)
+        pass::send(self.socket.as_fd(), &bytes, descriptor.as_slice())
     }
 
     /// Receives one message without waiting.
     pub(crate) fn receive<T: for<'a> Deserialize<'a>>(&self) -> io::Result<Received<T>> {
-        let Some((bytes, descriptor)) = pass::receive(self.socket.as_fd())? else {
+        let Some((bytes, descriptors)) = pass::receive(self.socket.as_fd())? else {
             return Ok(Received::Nothing);
         };
         if bytes.is_empty() {
             return Ok(Received::End);
         }
         let message = postcard::from_bytes(&bytes).map_err(io::Error::other)?;
-        Ok(Received::Message(message, descriptor))
+        Ok(Received::Message(message, descriptors.into_iter().next()))
     }
 }
 

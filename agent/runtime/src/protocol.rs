@@ -50,6 +50,10 @@ pub enum Request {
     Exec(ExecContainer),
     /// Answers with the list and sends all later [`Event`]s on this connection.
     Subscribe,
+    /// Runs one more program in a running container and hands its standard streams over
+    /// ([`crate::session`]): [`Response::Opened`] comes with their descriptors,
+    /// [`Response::ExecDone`] at the program's end. It is killed when the connection ends.
+    OpenExec(OpenExec),
 }
 
 /// A container to create.
@@ -85,6 +89,24 @@ pub struct ExecContainer {
     pub output_len_max: u32,
 }
 
+/// A program to run with its standard streams in somebody's hands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenExec {
+    /// The program; nothing of its output is handed back in [`Response::ExecDone`].
+    pub exec: ExecContainer,
+    /// Its streams.
+    pub streams: ExecStreams,
+}
+
+/// Which standard streams are wanted; `/dev/null` stands in for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecStreams {
+    /// Pipes: one descriptor comes for each that is true, in this order.
+    Pipes { stdin: bool, stdout: bool, stderr: bool },
+    /// A terminal of the container's for all three: one descriptor, its master.
+    Terminal { columns: u16, rows: u16 },
+}
+
 /// What the runtime process sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerFrame {
@@ -107,8 +129,10 @@ pub enum Response {
     Deleted,
     /// Answer to [`Request::List`] and [`Request::Subscribe`], sorted by id.
     Containers(Vec<ContainerStatus>),
-    /// Answer to [`Request::Exec`].
+    /// Answer to [`Request::Exec`], and the last one to [`Request::OpenExec`].
     ExecDone(ExecOutcome),
+    /// The streams that were asked for come along as descriptors.
+    Opened,
 }
 
 /// How an exec ended.
@@ -231,6 +255,8 @@ pub enum FailureReason {
     FenceDenied,
     /// Anything else that went wrong in the runtime.
     Internal,
+    /// As much is under way as may be; it may be tried again when something has ended.
+    Busy,
 }
 
 impl FailureReason {
@@ -244,7 +270,8 @@ impl FailureReason {
             | Self::WrongState
             | Self::Invalid
             | Self::FenceDenied
-            | Self::Internal => "StartError",
+            | Self::Internal
+            | Self::Busy => "StartError",
         }
     }
 
@@ -259,7 +286,8 @@ impl FailureReason {
             | Self::WrongState
             | Self::Invalid
             | Self::FenceDenied
-            | Self::Internal => 128,
+            | Self::Internal
+            | Self::Busy => 128,
         }
     }
 }

@@ -16,11 +16,14 @@ mod container;
 mod creation;
 mod dev_mounts;
 mod device_control;
+mod entry;
+mod exec;
 mod executor;
 mod exits;
 mod operation;
 mod record;
 mod requests;
+mod user_home;
 mod working_directory;
 
 use std::collections::BTreeMap;
@@ -35,8 +38,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::connection::Connection;
 use self::container::Container;
+use self::exec::ExecUnderWay;
 use self::exits::Ended;
-use self::requests::{Deletion, ExecUnderWay, Requester, UnderWay};
+use self::requests::{Deletion, Requester, UnderWay};
 use crate::cgroup::Cgroups;
 use crate::clock::{monotonic_ms, wall_us};
 use crate::parking::{ParkingSocket, ToRuntime};
@@ -181,6 +185,7 @@ impl Runtime {
         self.look_after_unknown();
         self.wake_log_writer_if_due();
         self.connections.retain(|_, connection| !connection.broken);
+        self.end_execs_of_nobody();
         Ok(())
     }
 
@@ -190,7 +195,7 @@ impl Runtime {
         let wake = self.log_writer_due.then(|| {
             (self.log_writer_woken_ms + WAKE_INTERVAL_MS).saturating_sub(now).clamp(1, 1000)
         });
-        let exec = self.execs.iter().filter_map(|exec| exec.timeout_ms(now)).min();
+        let exec = self.exec_timeout_ms(now);
         let soon = (!self.deletions.is_empty()).then_some(3);
         let paused =
             self.containers.values().any(Container::output_waits).then_some(RESUME_INTERVAL_MS);

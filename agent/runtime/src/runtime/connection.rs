@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::protocol::{FRAME_LEN_MAX, FrameDecoder, RequestFrame, ServerFrame, encode};
+use crate::sys::pass;
 
 /// A connected client with what was read from it and what waits to be written.
 #[derive(Debug)]
@@ -79,6 +80,21 @@ impl Connection {
             }
         }
         self.flush();
+    }
+
+    /// Sends a frame together with descriptors; a client that has not taken what was sent before
+    /// is of no use for it.
+    pub(super) fn send_with(&mut self, frame: &ServerFrame, descriptors: &[BorrowedFd<'_>]) {
+        let sent = encode(frame).map_err(io::Error::other).and_then(|bytes| {
+            if self.has_unsent() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            pass::send(self.stream.as_fd(), &bytes, descriptors)
+        });
+        if let Err(error) = sent {
+            tracing::debug!(%error, "streams of an exec not handed over");
+            self.broken = true;
+        }
     }
 
     /// Writes what waits.

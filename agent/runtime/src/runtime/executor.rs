@@ -41,7 +41,7 @@ pub(super) fn failure_in(text: &str) -> Failure {
 }
 
 /// Finds the program as execvp would; errors carry their mark.
-fn find(args: &[String], path: &str) -> Result<PathBuf, String> {
+pub(super) fn find(args: &[String], path: &str) -> Result<PathBuf, String> {
     let name = args.first().map(String::as_str).unwrap_or_default();
     if name.contains('/') {
         let program = PathBuf::from(name);
@@ -78,7 +78,7 @@ fn check(program: &Path) -> Result<(), Errno> {
     access(program, AccessFlags::X_OK)
 }
 
-fn words(error: Errno) -> &'static str {
+pub(super) fn words(error: Errno) -> &'static str {
     let usual = [
         (Errno::EACCES, "permission denied"),
         (Errno::ENOEXEC, "exec format error"),

@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use libcontainer::container::builder::ContainerBuilder;
@@ -20,10 +20,11 @@ use nix::unistd::pipe2;
 
 use super::bundle::Bundle;
 use super::creation;
+use super::entry::Entry;
 use super::executor::{ProgramExecutor, failure_in};
 use crate::cgroup::Cgroups;
 use crate::process::die_with_parent;
-use crate::protocol::{ExecContainer, Failure, FailureReason, FrameDecoder, encode};
+use crate::protocol::{Failure, FailureReason, FrameDecoder, encode};
 use crate::sys::{descriptors, fork, signals};
 
 /// A child at work; ends with the pid of a container's process, or a failure.
@@ -86,42 +87,33 @@ impl Operation {
         })
     }
 
-    /// Runs one more program in a container.
-    pub(super) fn exec(
-        exec: &ExecContainer,
-        libcontainer_root: &Path,
-        stdio: Stdio,
-    ) -> io::Result<Self> {
-        let (exec, root) = (exec.clone(), libcontainer_root.to_owned());
-        Self::spawn(stdio, move |stdio| {
-            let env = exec.env.into_iter().collect();
-            let pid = builder(exec.id, root, stdio)?
-                .as_tenant()
-                .with_container_args(exec.args)
-                .with_env(env)
-                .with_cwd(exec.cwd)
-                .with_detach(true)
-                .as_sibling(true)
-                .build()?;
-            Ok::<_, LibcontainerError>(nix_pid(pid))
-        })
+    /// Enters a container and begins a program there; its pid is the outcome.
+    pub(super) fn exec(entry: Entry) -> io::Result<Self> {
+        let keep = entry.descriptors();
+        Self::fork(keep, move || entry.enter())
     }
 
     fn spawn<E: Error>(
         stdio: Stdio,
         work: impl FnOnce(Stdio) -> Result<i32, E>,
     ) -> io::Result<Self> {
+        let keep = [&stdio.stdin, &stdio.stdout, &stdio.stderr].map(|fd| fd.as_raw_fd()).to_vec();
+        Self::fork(keep, move || work(stdio).map_err(|error| failure_in(&chain(&error))))
+    }
+
+    /// Forks the child; it keeps the descriptors in `keep` and no other.
+    fn fork(mut keep: Vec<RawFd>, work: impl FnOnce() -> Result<i32, Failure>) -> io::Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        keep.push(write.as_raw_fd());
         let child = fork::fork_child(|| {
-            let own = [&stdio.stdin, &stdio.stdout, &stdio.stderr, &write];
-            descriptors::close_all_but(&own.map(|fd| fd.as_raw_fd()));
+            descriptors::close_all_but(&keep);
             signals::reset();
             // Containers inherit it, and folders that are made on the way follow it.
             umask(UMASK);
             // Its half-made container is removed by the next runtime process.
             let _kept = die_with_parent();
-            let result = work(stdio).map_err(|error| failure_in(&chain(&error)));
+            let result = work();
             let frame = encode(&result).unwrap_or_default();
             i32::from(File::from(write).write_all(&frame).is_err())
         })?;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use oci_spec::runtime::Spec;
 
 use super::bundle::Bundle;
 use super::container::{Container, parking_key};
-use super::exits::Ended;
-use super::operation::{Operation, Stdio, read_pipe};
+use super::exec::ExecPlan;
+use super::operation::{Operation, Stdio};
 use super::record::Record;
 use super::{Runtime, io_failure};
 use crate::clock::{monotonic_ms, wall_us};
@@ -23,8 +23,8 @@ use crate::fence::client::FenceClient;
 use crate::output::{OutputRing, Stream};
 use crate::process;
 use crate::protocol::{
-    CONTAINER_ID_LEN_MAX, ContainerState, CreateContainer, EXEC_OUTPUT_LEN_MAX, Event,
-    ExecContainer, ExecOutcome, Failure, FailureReason, Request, Response, STDIO_BUDGET_DEFAULT,
+    CONTAINER_ID_LEN_MAX, ContainerState, CreateContainer, Event, Failure, FailureReason, Request,
+    Response, STDIO_BUDGET_DEFAULT,
 };
 use crate::sys::signals;
 
@@ -39,66 +39,10 @@ pub(super) struct Requester {
 #[derive(Debug)]
 pub(super) struct UnderWay {
     pub(super) operation: Operation,
-    requester: Requester,
-    id: String,
+    pub(super) requester: Requester,
+    pub(super) id: String,
     /// What an exec needs further on; a create otherwise.
-    exec: Option<ExecPlan>,
-}
-
-#[derive(Debug)]
-struct ExecPlan {
-    pipes: Vec<(Stream, OwnedFd)>,
-    deadline_ms: Option<u64>,
-    output_len_max: usize,
-}
-
-/// A program that an exec started.
-#[derive(Debug)]
-pub(super) struct ExecUnderWay {
-    pub(super) pid: i32,
-    pub(super) ended: Option<Ended>,
-    requester: Requester,
-    plan: ExecPlan,
-    timed_out: bool,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-impl ExecUnderWay {
-    pub(super) fn pipes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.plan.pipes.iter().map(|(_, pipe)| pipe.as_fd())
-    }
-
-    /// Milliseconds until something must be done without being woken.
-    pub(super) fn timeout_ms(&self, now_ms: u64) -> Option<u64> {
-        if self.ended.is_some() {
-            return Some(0);
-        }
-        let deadline = self.plan.deadline_ms.filter(|_| !self.timed_out)?;
-        Some(deadline.saturating_sub(now_ms).max(1))
-    }
-
-    fn drain(&mut self) {
-        let mut buffer = [0; 16 * 1024];
-        let mut ended = Vec::new();
-        for (stream, pipe) in &self.plan.pipes {
-            let kept = match stream {
-                Stream::Stdout => &mut self.stdout,
-                Stream::Stderr => &mut self.stderr,
-            };
-            // A writer that never stops must not hold the others up.
-            for _ in 0..16 {
-                let Some(len) = read_pipe(pipe, &mut buffer) else { break };
-                if len == 0 {
-                    ended.push(*stream);
-                    break;
-                }
-                let room = self.plan.output_len_max.saturating_sub(kept.len());
-                kept.extend_from_slice(buffer.get(..len.min(room)).unwrap_or_default());
-            }
-        }
-        self.plan.pipes.retain(|(stream, _)| !ended.contains(stream));
-    }
+    pub(super) exec: Option<ExecPlan>,
 }
 
 /// A container on its way out.
@@ -132,6 +76,7 @@ impl Runtime {
             Request::Delete { id, force } => self.delete(from, &id, force),
             Request::List => Ok(Some(self.list())),
             Request::Exec(exec) => self.exec(from, &exec).map(|()| None),
+            Request::OpenExec(open) => self.open_exec(from, &open).map(|()| None),
             Request::Subscribe => {
                 if let Some(connection) = self.connections.get_mut(&from.connection) {
                     connection.subscribed = true;
@@ -151,7 +96,7 @@ impl Runtime {
         Response::Containers(self.containers.values().map(Container::status).collect())
     }
 
-    fn container(&mut self, id: &str) -> Result<&mut Container, Failure> {
+    pub(super) fn container(&mut self, id: &str) -> Result<&mut Container, Failure> {
         self.containers.get_mut(id).ok_or_else(|| {
             Failure::new(FailureReason::NotFound, format!("container `{id}` not found"))
         })
@@ -252,9 +197,7 @@ impl Runtime {
     fn finish_operation(&mut self, index: usize, outcome: Result<i32, Failure>) {
         let under_way = self.under_way.remove(index);
         match under_way.exec {
-            Some(plan) => {
-                self.exec_begun(&under_way.id, under_way.requester, plan, outcome);
-            }
+            Some(plan) => self.exec_begun(under_way.id, under_way.requester, plan, outcome),
             None => self.created(&under_way.id, under_way.requester, outcome),
         }
     }
@@ -449,96 +392,6 @@ impl Runtime {
             }
         }
     }
-
-    fn exec(&mut self, from: Requester, exec: &ExecContainer) -> Result<(), Failure> {
-        let root = self.run_dir.libcontainer();
-        let container = self.container(&exec.id)?;
-        let ContainerState::Running { .. } = container.record.state else {
-            let text = format!("container `{}` is not running", exec.id);
-            return Err(Failure::new(FailureReason::WrongState, text));
-        };
-        if exec.args.first().is_none_or(String::is_empty) {
-            return Err(Failure::new(FailureReason::Invalid, "no command specified"));
-        }
-        let begun = (|| {
-            let spec = fs::read(container.directory.join("config.json"))?;
-            let spec = parse_spec(&spec).map_err(io::Error::other)?;
-            let (_, uid, gid) = facts_of(&spec).map_err(io::Error::other)?;
-            let (stdio, stdout, stderr) = Stdio::open(uid, gid)?;
-            let operation = Operation::exec(exec, &root, stdio)?;
-            Ok((operation, vec![(Stream::Stdout, stdout), (Stream::Stderr, stderr)]))
-        })();
-        let (operation, pipes) = begun.map_err(|error| io_failure("exec", &error))?;
-        let deadline_ms = (exec.timeout_ms > 0).then(|| monotonic_ms() + exec.timeout_ms);
-        let output_len_max =
-            usize::try_from(exec.output_len_max.min(EXEC_OUTPUT_LEN_MAX)).unwrap_or(0);
-        let plan = ExecPlan { pipes, deadline_ms, output_len_max };
-        self.under_way.push(UnderWay {
-            operation,
-            requester: from,
-            id: exec.id.clone(),
-            exec: Some(plan),
-        });
-        Ok(())
-    }
-
-    fn exec_begun(
-        &mut self,
-        id: &str,
-        requester: Requester,
-        plan: ExecPlan,
-        outcome: Result<i32, Failure>,
-    ) {
-        let others = self.under_way.iter().any(|one| one.id == id && one.exec.is_some());
-        if !others {
-            remove_notify_sockets(&self.run_dir.libcontainer().join(id));
-        }
-        match outcome {
-            Ok(pid) => {
-                let ended = self.held.remove(&pid);
-                self.execs.push(ExecUnderWay {
-                    pid,
-                    ended,
-                    requester,
-                    plan,
-                    timed_out: false,
-                    stdout: Vec::new(),
-                    stderr: Vec::new(),
-                });
-            }
-            Err(failure) => self.respond(requester, Err(failure)),
-        }
-    }
-
-    pub(super) fn drain_exec(&mut self, pid: i32) {
-        if let Some(exec) = self.execs.iter_mut().find(|exec| exec.pid == pid) {
-            exec.drain();
-        }
-    }
-
-    /// Kills execs whose time is over and answers those that have ended.
-    pub(super) fn advance_execs(&mut self) {
-        let now = monotonic_ms();
-        for mut exec in std::mem::take(&mut self.execs) {
-            if let Some(end) = exec.ended {
-                // What is in the pipes was written before; who holds them open may go on alone.
-                exec.drain();
-                let outcome = ExecOutcome {
-                    exit_code: end.code,
-                    timed_out: exec.timed_out,
-                    stdout: exec.stdout,
-                    stderr: exec.stderr,
-                };
-                self.respond(exec.requester, Ok(Response::ExecDone(outcome)));
-                continue;
-            }
-            if exec.plan.deadline_ms.is_some_and(|deadline| now >= deadline) && !exec.timed_out {
-                exec.timed_out = true;
-                let _ended = kill(Pid::from_raw(exec.pid), Signal::SIGKILL);
-            }
-            self.execs.push(exec);
-        }
-    }
 }
 
 fn check_id(id: &str) -> Result<(), Failure> {
@@ -550,14 +403,14 @@ fn check_id(id: &str) -> Result<(), Failure> {
     Err(Failure::new(FailureReason::Invalid, format!("container id `{id}` is invalid")))
 }
 
-fn parse_spec(json: &[u8]) -> Result<Spec, Failure> {
+pub(super) fn parse_spec(json: &[u8]) -> Result<Spec, Failure> {
     serde_json::from_slice(json).map_err(|error| {
         Failure::new(FailureReason::Invalid, format!("runtime spec is invalid: {error}"))
     })
 }
 
 /// Returns the cgroup path and the user of a spec.
-fn facts_of(spec: &Spec) -> Result<(String, u32, u32), Failure> {
+pub(super) fn facts_of(spec: &Spec) -> Result<(String, u32, u32), Failure> {
     let invalid = |text: String| Failure::new(FailureReason::Invalid, text);
     let cgroup_path = spec
         .linux()
@@ -598,15 +451,6 @@ fn ask_fence(socket: &Path, cgroup_path: &str) -> Result<(), Failure> {
         .and_then(|mut fence| fence.grant(cgroup_path))
         .map_err(|error| denied(error.to_string()))?;
     if granted { Ok(()) } else { Err(denied("this node holds no lease".to_owned())) }
-}
-
-/// Removes the sockets that each exec leaves behind.
-fn remove_notify_sockets(libcontainer: &Path) {
-    for entry in fs::read_dir(libcontainer).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("tenant-notify") {
-            let _gone = fs::remove_file(entry.path());
-        }
-    }
 }
 
 fn remove_directory(path: &Path) -> io::Result<()> {

@@ -292,7 +292,8 @@ fn make_rootfs(root: &Path) {
     fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755)).unwrap();
     let names = [
         "sh", "sleep", "echo", "cat", "true", "id", "seq", "grep", "ls", "hostname", "mknod",
-        "head", "mkdir", "rm", "touch", "stat", "kill", "mount", "umount", "unshare",
+        "head", "mkdir", "rm", "touch", "stat", "kill", "mount", "umount", "unshare", "tty",
+        "stty",
     ];
     for name in names {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();

@@ -1,6 +1,7 @@
 //! Tests of a node's real processes: each starts its own and leaves nothing. Needs root.
 
 mod containers;
+mod exec;
 mod fence;
 mod harness;
 mod isolation;
