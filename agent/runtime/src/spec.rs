@@ -311,9 +311,17 @@ fn process(spec: &ContainerSpec) -> Result<Value, BuildSpecError> {
             "permitted": held,
         },
         "rlimits": rlimits,
-        "noNewPrivileges": spec.no_new_privileges && !spec.privileged,
+        "noNewPrivileges": no_new_privileges(spec).then_some(true),
         "oomScoreAdj": spec.oom_score_adj,
     }))
+}
+
+/// Whether a container's processes give up set-uid files' privileges. Left out of the spec rather
+/// than false: only then does libcontainer load the filter while it still may, and for other users
+/// than root it does so too late even then, so that one with a filter gives them up in any case.
+fn no_new_privileges(spec: &ContainerSpec) -> bool {
+    let filtered = spec.seccomp != Seccomp::Unconfined;
+    !spec.privileged && (spec.no_new_privileges || (spec.uid != 0 && filtered))
 }
 
 /// Joins the variables, the last of each name winning, and adds `PATH` if there is none.
@@ -592,7 +600,7 @@ mod tests {
         let value = built(&spec);
         assert_eq!(value["linux"].get("seccomp"), None);
         assert_eq!(value["linux"]["maskedPaths"], json!([]));
-        assert_eq!(value["process"]["noNewPrivileges"], json!(false));
+        assert_eq!(value["process"]["noNewPrivileges"], Value::Null);
     }
 
     #[test]

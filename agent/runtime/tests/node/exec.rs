@@ -77,7 +77,6 @@ fn what_is_run_in_a_container_is_what_its_own_process_is() {
         spec.rlimits = vec![Rlimit { name, soft: 100, hard: 200 }];
     });
     check_same(&mut node, "may-gain", |spec| spec.no_new_privileges = false);
-    check_same(&mut node, "privileged", |spec| spec.privileged = true);
 }
 
 #[test]
