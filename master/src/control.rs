@@ -170,6 +170,8 @@ struct ControlLoop {
 enum Done {
     /// A binding failed: the pod (by uid) is not where the scheduler thinks.
     NotBound(Arc<str>),
+    /// An eviction that is to make room failed, of the pod with this uid.
+    NotEvicted(Arc<str>),
     /// A lane's actions are done; all its writes have at most this revision. The keys are those to
     /// be looked at again, since something failed.
     Lane(Lane, Revision, BTreeSet<ObjectKey>),
@@ -258,6 +260,10 @@ impl ControlLoop {
                         self.scheduler.forget(&uid);
                         schedule = true;
                     }
+                    Done::NotEvicted(uid) => {
+                        self.scheduler.not_evicted(&uid);
+                        schedule = true;
+                    }
                     Done::Lane(lane, revision, failed) => {
                         tracks.end(lane, revision);
                         let again = Timestamp(now().0.saturating_add(FAILED_PAUSE_MS));
@@ -285,9 +291,11 @@ impl ControlLoop {
         let (executor, done) = (self.executor.clone(), done.clone());
         tokio::spawn(async move {
             for failed in executor.execute(actions).await {
+                // The loop may have ended.
                 if let Action::Bind { target, .. } = failed {
-                    // The loop may have ended.
                     let _ = done.send(Done::NotBound(target.uid));
+                } else if let Action::Evict { target, .. } = failed {
+                    let _ = done.send(Done::NotEvicted(target.uid));
                 }
             }
         });

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
 
+use bramble_master_core::action::Action;
 use bramble_master_core::scheduler::Scheduler;
 use bramble_master_core::snapshot::Snapshot;
 use bramble_master_core::view::pod::PodView;
@@ -45,9 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         pods.push(Arc::new(pod));
     }
     let start = std::time::Instant::now();
-    let decisions = scheduler.schedule_batch(&snapshot, &pods, Timestamp(0));
+    let actions = scheduler.schedule_batch(&snapshot, &pods, Timestamp(0));
     let seconds = start.elapsed().as_secs_f64();
-    let placed = decisions.iter().filter(|decision| decision.is_ok()).count();
+    let placed = actions.iter().filter(|action| matches!(action, Action::Bind { .. })).count();
     let rate = f64::from(u32::try_from(placed)?) / seconds;
     writeln!(std::io::stdout(), "placed {placed} pods on {NODES} nodes: {rate:.0} pods/s")?;
     Ok(())

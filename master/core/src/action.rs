@@ -129,7 +129,7 @@ pub enum Action {
         /// What happens to dependents; `None` is the resource's default.
         propagation: Option<Propagation>,
     },
-    /// Deletes a pod because its node is lost or tainted, after setting its `DisruptionTarget`
+    /// Deletes a pod because its node is lost or tainted, or to make room, after setting its `DisruptionTarget`
     /// condition. Unlike a user's eviction it does not ask disruption budgets.
     Evict {
         /// The pod.
@@ -149,6 +149,15 @@ pub enum Action {
         node: Arc<str>,
         /// The node's uid, so that a namesake joined since does not get the pod.
         node_uid: Arc<str>,
+    },
+    /// Says on which node room is being made for a pod, or that none is, and merges conditions.
+    Nominate {
+        /// The pod.
+        target: Target,
+        /// The node's name.
+        node: Option<Arc<str>>,
+        /// The conditions that change.
+        conditions: Vec<Condition>,
     },
     /// Records an event. It follows the action that it tells of, and is to be recorded only if that
     /// one succeeded.
@@ -217,6 +226,7 @@ impl Action {
             | Self::Delete { target, .. }
             | Self::Evict { target, .. }
             | Self::Bind { target, .. }
+            | Self::Nominate { target, .. }
             | Self::SetNodeTaints { target, .. }
             | Self::RemoveFinalizer { target, .. }
             | Self::FinalizeNamespace { target, .. }

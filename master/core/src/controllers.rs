@@ -17,6 +17,7 @@ pub mod namespaces;
 pub mod node_identity;
 pub mod node_lifecycle;
 pub mod node_power;
+pub mod pod_garbage_collector;
 pub mod replica_set;
 mod rollout;
 

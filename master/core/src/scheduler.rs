@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod decision;
 pub mod groups;
 pub mod node_info;
+pub mod nominations;
 pub mod plugins;
 pub mod queue;
 mod report;
@@ -25,6 +26,8 @@ pub mod topology;
 
 use cluster::{Cluster, owner};
 use decision::{Decision, Unschedulable};
+use nominations::Nominations;
+use plugins::default_preemption::{self, Victims};
 use queue::{ClusterEvent, Queue};
 
 /// How long a binding may stay unseen before the pod is placed anew, in milliseconds: far above any
@@ -59,6 +62,9 @@ pub struct Scheduler {
     /// Where the next search begins, so that every node gets its turn.
     next_start: usize,
     queue: Queue,
+    nominations: Nominations,
+    /// Pods that are being evicted to make room, and since when, until that is seen.
+    evicting: BTreeMap<Arc<str>, Timestamp>,
     /// Whether the last run left pods that could have been tried.
     backlog: bool,
     /// Groups at which the next clean-up is due.
@@ -155,6 +161,7 @@ impl Scheduler {
         match &pod.node_name {
             Some(node) if !pod.terminated() => {
                 self.queue.remove(uid);
+                self.nominations.remove(uid);
                 let same = self
                     .placements
                     .get_mut(uid)
@@ -181,7 +188,17 @@ impl Scheduler {
                     self.unplace(uid);
                 }
                 self.queue.update(pod);
+                if let Some(node) = &pod.nominated_node {
+                    self.nominations.add(pod, node);
+                }
             }
+        }
+    }
+
+    /// Takes in that an eviction failed: who waits for it has to look again.
+    pub fn not_evicted(&mut self, uid: &str) {
+        if self.evicting.remove(uid).is_some() {
+            self.queue.wake_all();
         }
     }
 
@@ -228,18 +245,42 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// Returns [`Unschedulable`] with the count of every reason if no node fits.
+    /// Returns [`Unschedulable`] with the count of every reason if no node fits, and the pods whose
+    /// eviction would make room, if there are such.
     pub fn find_node(
         &mut self,
         snapshot: &Snapshot,
         pod: &PodView,
-    ) -> Result<Arc<str>, Unschedulable> {
+    ) -> Result<Arc<str>, (Unschedulable, Option<Victims>)> {
         let terms = self.cluster.learn(pod);
-        let mut decision = Decision::new(pod, &self.cluster, snapshot, &terms);
-        let found = decision.find_node(&mut self.next_start);
-        found.map(|index| {
-            let node = self.cluster.node(index).map(|info| Arc::clone(&info.node.meta.name));
-            node.unwrap_or_default()
+        let waits = self.waits_for_victims(pod);
+        let mut decision = Decision::new(pod, &self.cluster, snapshot, &terms, &self.nominations);
+        match decision.find_node(&mut self.next_start) {
+            Ok(index) => {
+                let node = self.cluster.node(index).map(|info| Arc::clone(&info.node.meta.name));
+                Ok(node.unwrap_or_default())
+            }
+            Err(mut why) => {
+                let found = if waits {
+                    Err("not eligible due to a terminating pod on the nominated node.".to_owned())
+                } else {
+                    default_preemption::find_victims(&mut decision, self.next_start)
+                };
+                let victims = found.map_err(|text| why.preemption = Some(text)).ok();
+                Err((why, victims))
+            }
+        }
+    }
+
+    /// Whether room is being made for a pod already.
+    fn waits_for_victims(&self, pod: &PodView) -> bool {
+        let node = self.nominations.node_of(&pod.meta.uid);
+        let node = node.and_then(|node| self.cluster.node(self.cluster.index_of(node)?));
+        node.is_some_and(|node| {
+            node.pods().any(|other| {
+                let going = other.meta.deleting() || self.evicting.contains_key(&other.meta.uid);
+                other.priority < pod.priority && going
+            })
         })
     }
 
@@ -249,15 +290,56 @@ impl Scheduler {
         snapshot: &Snapshot,
         pods: &[Arc<PodView>],
         now: Timestamp,
-    ) -> Vec<Result<Arc<str>, Unschedulable>> {
-        pods.iter()
-            .map(|pod| {
-                let node = self.find_node(snapshot, pod)?;
-                let (pod, placed) = (Arc::clone(pod), Arc::clone(&node));
-                self.place(Placement { pod, node: placed, assumed_at: Some(now) });
-                Ok(node)
-            })
-            .collect()
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for pod in pods {
+            match self.find_node(snapshot, pod) {
+                Ok(node) => {
+                    self.queue.remove(&pod.meta.uid);
+                    self.nominations.remove(&pod.meta.uid);
+                    actions.extend(report::bind(snapshot, pod, &node));
+                    self.place(Placement { pod: Arc::clone(pod), node, assumed_at: Some(now) });
+                }
+                Err((why, victims)) => self.refuse(pod, why, victims, now, &mut actions),
+            }
+        }
+        actions
+    }
+
+    /// Notes that a pod found no node, has room made for it if that can be, and says so.
+    fn refuse(
+        &mut self,
+        pod: &Arc<PodView>,
+        why: Unschedulable,
+        victims: Option<Victims>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let message = why.to_string();
+        let waits = self.waits_for_victims(pod);
+        self.queue.refuse(pod, why.refusers, now);
+        let node = victims.as_ref().and_then(|victims| self.cluster.node(victims.node));
+        let node = node.map(|info| Arc::clone(&info.node.meta.name));
+        if let (Some(victims), Some(node)) = (victims, &node) {
+            for victim in victims.pods {
+                self.evicting.insert(Arc::clone(&victim.meta.uid), now);
+                // One that is going already only has to be waited for.
+                if !victim.meta.deleting() {
+                    actions.extend(report::preempt(&victim, pod, node));
+                }
+            }
+            for loser in self.nominations.behind(pod, node) {
+                self.nominations.remove(&loser.meta.uid);
+                self.queue.wake_one(&loser.meta.uid);
+                actions.push(report::nominate(&loser, None, Vec::new()));
+            }
+            self.nominations.add(pod, node);
+        } else if !waits {
+            // What was hoped for will not come.
+            self.nominations.remove(&pod.meta.uid);
+        }
+        let nominated = self.nominations.node_of(&pod.meta.uid).cloned();
+        actions.extend(report::unschedulable(pod, message, nominated, now));
     }
 
     /// Decides on all pending pods of the snapshot, at most [`BATCH_MAX`] in one run, the more
@@ -273,6 +355,7 @@ impl Scheduler {
         }
         let uids: BTreeSet<&str> = snapshot.pending_pods().map(|pod| &*pod.meta.uid).collect();
         self.queue.retain(|uid| uids.contains(uid));
+        self.nominations.retain(|uid| uids.contains(uid));
         let ours = |pod: &&Arc<PodView>| {
             !pod.meta.deleting() && matches!(&*pod.scheduler_name, "" | SCHEDULER_NAME)
         };
@@ -293,19 +376,7 @@ impl Scheduler {
         });
         self.backlog = ready.len() > BATCH_MAX;
         ready.truncate(BATCH_MAX);
-        for (pod, decision) in ready.iter().zip(self.schedule_batch(snapshot, &ready, now)) {
-            match decision {
-                Ok(node) => {
-                    self.queue.remove(&pod.meta.uid);
-                    actions.extend(report::bind(snapshot, pod, &node));
-                }
-                Err(unschedulable) => {
-                    let message = unschedulable.to_string();
-                    self.queue.refuse(pod, unschedulable.refusers, now);
-                    actions.extend(report::unschedulable(pod, message, now));
-                }
-            }
-        }
+        actions.extend(self.schedule_batch(snapshot, &ready, now));
         actions
     }
 
@@ -317,10 +388,16 @@ impl Scheduler {
         }
         let assumed = self.placements.values().filter_map(|placement| placement.assumed_at);
         let expired = assumed.min().map(|at| Timestamp(at.0 + ASSUMED_MS));
-        expired.into_iter().chain(self.queue.next_deadline()).min()
+        let evicted = self.evicting.values().min().map(|at| Timestamp(at.0 + ASSUMED_MS));
+        expired.into_iter().chain(evicted).chain(self.queue.next_deadline()).min()
     }
 
     fn expire(&mut self, now: Timestamp) {
+        let placements = &self.placements;
+        self.evicting.retain(|uid, since| {
+            let going = placements.get(uid).is_some_and(|it| !it.pod.meta.deleting());
+            going && since.0 + ASSUMED_MS > now.0
+        });
         let expired = self.placements.iter().filter(|(_, placement)| {
             placement.assumed_at.is_some_and(|at| at.0 + ASSUMED_MS <= now.0)
         });

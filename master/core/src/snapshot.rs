@@ -14,6 +14,7 @@ use crate::view::meta::{Meta, ObjectView};
 use crate::view::namespace::NamespaceView;
 use crate::view::node::NodeView;
 use crate::view::pod::PodView;
+use crate::view::pod_disruption_budget::BudgetView;
 use crate::view::replica_set::ReplicaSetView;
 use crate::view::resource::{ObjectId, ObjectKey, Resource};
 use crate::view::service::ServiceView;
@@ -81,6 +82,7 @@ pub struct Snapshot {
     services: Objects<ServiceView>,
     endpoint_slices: Objects<EndpointSliceView>,
     namespaces: Objects<NamespaceView>,
+    budgets: Objects<BudgetView>,
     others: BTreeMap<Resource, Objects<ObjectView>>,
     /// Objects of resources with a view that this build cannot read, and why. Garbage collection
     /// and namespaces see them all the same.
@@ -180,6 +182,11 @@ impl Snapshot {
         &self.namespaces
     }
 
+    /// The disruption budgets of a namespace, by name.
+    pub fn disruption_budgets_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<BudgetView>> {
+        in_namespace(&self.budgets, namespace)
+    }
+
     /// The node of this name.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&Arc<NodeView>> {
@@ -257,6 +264,7 @@ impl Snapshot {
             Kind::Service => self.services.get(key).map(|object| &object.meta),
             Kind::EndpointSlice => self.endpoint_slices.get(key).map(|object| &object.meta),
             Kind::Namespace => self.namespaces.get(key).map(|object| &object.meta),
+            Kind::Budget => self.budgets.get(key).map(|object| &object.meta),
             Kind::Other => self.others.get(&id.resource)?.get(key).map(|object| &object.metadata),
         }
     }
@@ -275,12 +283,14 @@ impl Snapshot {
         let services = self.services.values().map(|object| (&SERVICES, &object.meta));
         let slices = self.endpoint_slices.values().map(|object| (&SLICES, &object.meta));
         let namespaces = self.namespaces.values().map(|object| (&NAMESPACES, &object.meta));
+        let budgets = self.budgets.values().map(|object| (&BUDGETS, &object.meta));
         pods.chain(nodes)
             .chain(sets)
             .chain(deployments)
             .chain(services)
             .chain(slices)
             .chain(namespaces)
+            .chain(budgets)
             .chain(others)
             .chain(unreadable)
     }
@@ -368,6 +378,11 @@ impl Snapshot {
                 self.unindex(id);
                 self.namespaces.insert(key, view);
             }
+            Kind::Budget => {
+                let view = decode::<BudgetView>(value, id, revision, |view| &mut view.meta)?;
+                self.unindex(id);
+                self.budgets.insert(key, view);
+            }
             Kind::Other => {
                 let view = decode::<ObjectView>(value, id, revision, |view| &mut view.metadata)?;
                 self.unindex(id);
@@ -389,6 +404,7 @@ impl Snapshot {
             Kind::Service => drop(self.services.remove(key)),
             Kind::EndpointSlice => drop(self.endpoint_slices.remove(key)),
             Kind::Namespace => drop(self.namespaces.remove(key)),
+            Kind::Budget => drop(self.budgets.remove(key)),
             Kind::Other => {
                 if let Some(objects) = self.others.get_mut(&id.resource) {
                     objects.remove(key);
@@ -452,6 +468,7 @@ static SERVICES: Resource = Resource::SERVICES;
 static NAMESPACES: Resource = Resource::NAMESPACES;
 static REPLICA_SETS: Resource = Resource::REPLICA_SETS;
 static DEPLOYMENTS: Resource = Resource::DEPLOYMENTS;
+static BUDGETS: Resource = Resource::POD_DISRUPTION_BUDGETS;
 static SLICES: Resource = Resource::ENDPOINT_SLICES;
 
 /// The resources that have a view of their own.
@@ -464,6 +481,7 @@ enum Kind {
     Service,
     EndpointSlice,
     Namespace,
+    Budget,
     Other,
 }
 
@@ -477,6 +495,7 @@ impl Kind {
             ("apps", "replicasets") => Self::ReplicaSet,
             ("apps", "deployments") => Self::Deployment,
             ("discovery.k8s.io", "endpointslices") => Self::EndpointSlice,
+            ("policy", "poddisruptionbudgets") => Self::Budget,
             _ => Self::Other,
         }
     }

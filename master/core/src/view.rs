@@ -13,6 +13,7 @@ pub mod node;
 pub mod node_affinity;
 pub mod pod;
 pub mod pod_affinity;
+pub mod pod_disruption_budget;
 pub mod quantity;
 pub mod replica_set;
 pub mod resource;

@@ -124,6 +124,14 @@ impl Executor {
                 let (namespace, name) = (&*target.namespace, &*target.name);
                 self.objects.bind(namespace, name, Some(&target.uid), node, &options).await
             }
+            Action::Nominate { target, node, conditions } => {
+                let node = node.as_deref().map_or(Value::Null, Value::from);
+                let change = |pod: &mut Value| {
+                    set(pod, "status", "nominatedNodeName", &node);
+                    merge_conditions(pod, conditions);
+                };
+                self.modify(target, Part::Status, change).await
+            }
             Action::Event { involved, involved_kind, kind, reason, message, component } => {
                 let resource = row(&involved.resource)?;
                 let occurrence = Occurrence {

@@ -52,6 +52,8 @@ fn mark_scheduled(pod: &mut Value) {
     let Some(status) = meta::child(pod, "status") else {
         return;
     };
+    // It has what was hoped for.
+    status.remove("nominatedNodeName");
     let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut()
     else {
         return;

@@ -31,7 +31,7 @@ pub const ACTIONS_MAX: usize = 500;
 pub enum Lane {
     /// Services; moves traffic.
     Endpoints,
-    /// Nodes by name, and the empty name for pods without one; moves traffic, too.
+    /// Nodes by name, and the empty name for pods without one or that ended; moves traffic, too.
     NodeLifecycle,
     /// One key for all nodes.
     NodeIdentity,
@@ -278,6 +278,10 @@ impl Lanes {
     fn note_pod(&mut self, snapshot: &Snapshot, pod: &PodView) {
         let node = pod.node_name.as_deref().unwrap_or("");
         self.dirty(Lane::NodeLifecycle, ObjectKey::new("", node));
+        if pod.terminated() {
+            // There may be too many of them.
+            self.dirty(Lane::NodeLifecycle, nameless());
+        }
         self.note_services_of(snapshot, pod);
         match pod.meta.controller() {
             Some(owner) => {

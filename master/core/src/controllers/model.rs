@@ -192,6 +192,10 @@ impl Model {
             Action::Bind { target, node, .. } => {
                 self.merge(&key_of(&target), &json!({"spec": {"nodeName": node}}));
             }
+            Action::Nominate { target, node, .. } => {
+                let patch = json!({"status": {"nominatedNodeName": node}});
+                self.merge(&key_of(&target), &patch);
+            }
             Action::Event { reason, message, .. } => {
                 self.events.push(format!("{reason}: {message}"))
             }

@@ -1,11 +1,11 @@
-//! Turns membership into node conditions, taints and evictions, and removes pods of lost nodes.
+//! Turns membership into node conditions, taints and evictions, and has pods of lost nodes removed.
 //!
 //! Surplus pods on a node that returns are the replica sets' business. Singletons wait for a fence
 //! elsewhere: this file evicts only what the tolerations allow, and only while replacing is allowed.
 
 use std::sync::Arc;
 
-use super::Outcome;
+use super::{Outcome, pod_garbage_collector};
 use crate::action::{Action, EventKind, Target};
 use crate::membership::{Contacts, NodeContact};
 use crate::snapshot::Snapshot;
@@ -47,7 +47,7 @@ pub fn reconcile(snapshot: &Snapshot, contacts: &Contacts, now: Timestamp) -> Ou
     for name in snapshot.nodes_with_pods() {
         reconcile_pods(snapshot, contacts, name, now, &mut budgets, &mut outcome);
     }
-    remove_nameless(snapshot, &budgets, &mut outcome);
+    collect_nameless(snapshot, &mut budgets, &mut outcome);
     outcome
 }
 
@@ -61,7 +61,7 @@ pub(super) fn reconcile_key(
     let (mut outcome, mut budgets) = (Outcome::default(), Budgets::default());
     let name = &key.name;
     if name.is_empty() {
-        remove_nameless(snapshot, &budgets, &mut outcome);
+        collect_nameless(snapshot, &mut budgets, &mut outcome);
         return outcome;
     }
     if let Some(node) = snapshot.node(name) {
@@ -93,18 +93,21 @@ fn reconcile_pods(
     outcome: &mut Outcome,
 ) {
     let Some(node) = snapshot.node(name) else {
-        remove_orphans(snapshot, name, &mut budgets.evictions, outcome);
+        pod_garbage_collector::remove_orphans(snapshot, name, &mut budgets.evictions, outcome);
         return;
     };
     let reachable = contacts.nodes.get(name).and_then(|contact| contact.reachable);
     evict(snapshot, node, contacts.may_replace, now, &mut budgets.evictions, outcome);
+    pod_garbage_collector::remove_out_of_service(snapshot, node, &mut budgets.evictions, outcome);
     follow_readiness(snapshot, node, reachable, now, &mut budgets.readiness, outcome);
 }
 
-/// Nobody would ever confirm the end of a pod that no node has.
-fn remove_nameless(snapshot: &Snapshot, budgets: &Budgets, outcome: &mut Outcome) {
-    let going = snapshot.pending_pods().filter(|pod| pod.meta.deleting());
-    outcome.actions.extend(going.take(budgets.evictions).map(|pod| remove(pod)));
+/// Removes what no node will ever end.
+fn collect_nameless(snapshot: &Snapshot, budgets: &mut Budgets, outcome: &mut Outcome) {
+    let budget = &mut budgets.evictions;
+    pod_garbage_collector::remove_unbound(snapshot, budget, outcome);
+    let most = pod_garbage_collector::TERMINATED_MAX;
+    pod_garbage_collector::remove_surplus(snapshot, most, budget, outcome);
 }
 
 /// Writes condition and taints of one node.
@@ -324,19 +327,6 @@ fn tolerated_until(pod: &PodView, taints: &[&Taint], now: Timestamp) -> Option<T
         }
     };
     taints.iter().filter_map(of_taint).min()
-}
-
-/// Removes the pods of a node whose object was deleted: nobody will ever report them again.
-fn remove_orphans(snapshot: &Snapshot, node: &str, budget: &mut usize, outcome: &mut Outcome) {
-    for pod in snapshot.pods_on(node).take(*budget) {
-        *budget -= 1;
-        outcome.actions.push(remove(pod));
-    }
-}
-
-fn remove(pod: &PodView) -> Action {
-    let target = Target::of(&Resource::PODS, &pod.meta);
-    Action::Delete { target, grace_seconds: Some(0), propagation: None }
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use super::cluster::{Cluster, Terms};
 use super::node_info::NodeInfo;
+use super::nominations::Nominations;
 use super::plugins::{Context, FILTERS, Filter, FilterPlugin, Prepared, Refusal, SCORES};
 use super::queue::Refusers;
 use crate::snapshot::Snapshot;
@@ -24,6 +26,8 @@ pub struct Unschedulable {
     reasons: BTreeMap<String, usize>,
     /// What spoke against every node at once.
     whole: Option<String>,
+    /// Why no room can be made.
+    pub preemption: Option<String>,
     /// The plug-ins that refused.
     pub refusers: Refusers,
 }
@@ -35,10 +39,14 @@ impl fmt::Display for Unschedulable {
             return write!(formatter, "no nodes available to schedule pods");
         }
         write!(formatter, "0/{} nodes are available: ", self.nodes)?;
-        if let Some(whole) = &self.whole {
-            return write!(formatter, "{whole}.");
+        match &self.whole {
+            Some(whole) => write!(formatter, "{whole}.")?,
+            None => write!(formatter, "{}.", counted(&self.reasons))?,
         }
-        write!(formatter, "{}.", counted(&self.reasons))
+        match &self.preemption {
+            Some(why) => write!(formatter, " preemption: {why}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -59,6 +67,9 @@ pub struct Decision<'a> {
     pod: &'a PodView,
     context: Context<'a>,
     filters: Vec<Ready<'a>>,
+    nominations: &'a Nominations,
+    /// The nodes that could do if other pods went, in order.
+    resolvable: Vec<usize>,
     /// What a plug-in said before any node was looked at.
     refused: Option<(&'static dyn FilterPlugin, Refusal)>,
 }
@@ -71,6 +82,7 @@ impl<'a> Decision<'a> {
         cluster: &'a Cluster,
         snapshot: &'a Snapshot,
         terms: &'a Terms,
+        nominations: &'a Nominations,
     ) -> Self {
         let context = Context { cluster, snapshot, terms };
         let mut filters = Vec::with_capacity(FILTERS.len());
@@ -85,7 +97,7 @@ impl<'a> Decision<'a> {
                 }
             }
         }
-        Self { pod, context, filters, refused }
+        Self { pod, context, filters, nominations, resolvable: Vec::new(), refused }
     }
 
     /// Finds the best node, by its index. `next_start` is where the search begins, and is moved on.
@@ -101,17 +113,32 @@ impl<'a> Decision<'a> {
                 nodes: total,
                 reasons: BTreeMap::new(),
                 whole: Some(refusal.reasons.join(", ")),
+                preemption: None,
                 refusers: vec![plugin],
             });
+        }
+        // Room was made for it there.
+        let nominated = self.nominations.node_of(&self.pod.meta.uid);
+        if let Some(index) = nominated.and_then(|node| self.context.cluster.index_of(node))
+            && let Some(node) = nodes.get(index)
+            && self.ask(index, node).is_ok()
+        {
+            return Ok(index);
         }
         let named = self.context.cluster.named_for(self.pod);
         let wanted = feasible_wanted(total);
         let mut candidates = Vec::with_capacity(wanted.min(total));
         let mut refusals: BTreeMap<(usize, Refusal), usize> = BTreeMap::new();
+        let mut resolvable = Vec::new();
         let mut look = |index: usize, node: &NodeInfo| {
             match self.ask(index, node) {
                 Ok(()) => candidates.push(index),
-                Err(refusal) => *refusals.entry(refusal).or_default() += 1,
+                Err(refusal) => {
+                    if refusal.1.resolvable {
+                        resolvable.push(index);
+                    }
+                    *refusals.entry(refusal).or_default() += 1;
+                }
             }
             candidates.len() < wanted
         };
@@ -132,14 +159,69 @@ impl<'a> Decision<'a> {
             *next_start = (from + visited) % total.max(1);
         }
         if candidates.is_empty() {
+            resolvable.sort_unstable();
+            self.resolvable = resolvable;
             let absent = named.map_or(0, |named| total.saturating_sub(named.len()));
             return Err(self.unschedulable(refusals, absent));
         }
         Ok(self.best(&candidates))
     }
 
-    /// Asks all filters about one node; an error names the filter by its place.
-    fn ask(&self, index: usize, node: &NodeInfo) -> Result<(), (usize, Refusal)> {
+    /// The pod that a node is sought for.
+    #[must_use]
+    pub const fn pod(&self) -> &'a PodView {
+        self.pod
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &'a [NodeInfo] {
+        self.context.cluster.nodes()
+    }
+
+    /// The other objects.
+    #[must_use]
+    pub const fn snapshot(&self) -> &'a Snapshot {
+        self.context.snapshot
+    }
+
+    /// The nodes that could do if other pods went, after a search in vain.
+    #[must_use]
+    pub fn resolvable(&self) -> Vec<usize> {
+        self.resolvable.clone()
+    }
+
+    /// Reckons with another pod on a node (`by` is 1), or with one less (-1).
+    pub fn shift(&mut self, pod: &PodView, index: usize, by: i64) {
+        for (_, filter) in &mut self.filters {
+            filter.shift(pod, index, by);
+        }
+    }
+
+    /// Asks all filters about one node, with and without the pods for which room is being made
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the first filter that refuses says, and its place.
+    pub fn ask(&mut self, index: usize, node: &NodeInfo) -> Result<(), (usize, Refusal)> {
+        let ahead = self.nominations.ahead_of(self.pod, &node.node.meta.name);
+        if !ahead.is_empty() {
+            let mut with = node.clone();
+            ahead.iter().for_each(|pod| with.add(pod));
+            self.shift_all(&ahead, index, 1);
+            let found = self.ask_filters(index, &with);
+            self.shift_all(&ahead, index, -1);
+            found?;
+        }
+        self.ask_filters(index, node)
+    }
+
+    fn shift_all(&mut self, pods: &[Arc<PodView>], index: usize, by: i64) {
+        pods.iter().for_each(|pod| self.shift(pod, index, by));
+    }
+
+    fn ask_filters(&self, index: usize, node: &NodeInfo) -> Result<(), (usize, Refusal)> {
         for ((_, filter), place) in self.filters.iter().zip(0..) {
             filter.filter(index, node).map_err(|refusal| (place, refusal))?;
         }
@@ -173,7 +255,7 @@ impl<'a> Decision<'a> {
             // Any node that comes may do.
             refusers.push(&super::plugins::node_name::NodeName);
         }
-        Unschedulable { nodes, reasons, whole: None, refusers }
+        Unschedulable { nodes, reasons, whole: None, preemption: None, refusers }
     }
 
     /// The candidate with the best weighted sum of scores; the first of equals, which is another

@@ -14,6 +14,7 @@ use crate::snapshot::Snapshot;
 use crate::view::pod::PodView;
 
 pub mod architecture;
+pub mod default_preemption;
 pub mod image_locality;
 pub mod inter_pod_affinity;
 pub mod node_affinity;

@@ -154,6 +154,13 @@ impl Queue {
         }
     }
 
+    /// Wakes one pod.
+    pub fn wake_one(&mut self, uid: &str) {
+        if let Some(refused) = self.refused.get_mut(uid) {
+            refused.woken = true;
+        }
+    }
+
     /// Wakes all pods.
     pub fn wake_all(&mut self) {
         self.refused.values_mut().for_each(|refused| refused.woken = true);

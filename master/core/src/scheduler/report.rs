@@ -29,14 +29,54 @@ pub(super) fn gated(pod: &PodView, now: Timestamp) -> Option<Action> {
     Some(Action::SetConditions { target: Target::of(&Resource::PODS, &pod.meta), conditions })
 }
 
-/// Says why no node fits, unless the pod says so already.
-pub(super) fn unschedulable(pod: &PodView, message: String, now: Timestamp) -> Vec<Action> {
-    let Some(condition) = condition(pod, "Unschedulable", &message, now) else {
+/// Says why no node fits and where room is being made, unless the pod says so already.
+pub(super) fn unschedulable(
+    pod: &PodView,
+    message: String,
+    nominated: Option<Arc<str>>,
+    now: Timestamp,
+) -> Vec<Action> {
+    let condition = condition(pod, "Unschedulable", &message, now);
+    let same = pod.nominated_node == nominated;
+    if condition.is_none() && same {
         return Vec::new();
+    }
+    let told = condition.is_some();
+    let conditions: Vec<Condition> = condition.into_iter().collect();
+    let mut actions = if same {
+        let target = Target::of(&Resource::PODS, &pod.meta);
+        vec![Action::SetConditions { target, conditions }]
+    } else {
+        vec![nominate(pod, nominated, conditions)]
     };
-    let target = Target::of(&Resource::PODS, &pod.meta);
-    let told = event(pod, EventKind::Warning, "FailedScheduling", message);
-    vec![Action::SetConditions { target, conditions: vec![condition] }, told]
+    if told {
+        actions.push(event(pod, EventKind::Warning, "FailedScheduling", message));
+    }
+    actions
+}
+
+/// Says where room is being made.
+pub(super) fn nominate(
+    pod: &PodView,
+    node: Option<Arc<str>>,
+    conditions: Vec<Condition>,
+) -> Action {
+    Action::Nominate { target: Target::of(&Resource::PODS, &pod.meta), node, conditions }
+}
+
+/// Evicts a pod to make room for a more important one.
+pub(super) fn preempt(victim: &PodView, preemptor: &PodView, node: &Arc<str>) -> [Action; 2] {
+    let message = format!("{SCHEDULER_NAME}: preempting to accommodate a higher priority pod");
+    let told = format!("Preempted by pod {} on node {node}", preemptor.meta.uid);
+    [
+        Action::Evict {
+            target: Target::of(&Resource::PODS, &victim.meta),
+            node: Arc::clone(node),
+            reason: "PreemptionByScheduler",
+            message,
+        },
+        event(victim, EventKind::Normal, "Preempted", told),
+    ]
 }
 
 /// The `PodScheduled` condition, unless the pod says that already.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod neighbours;
+mod preemption;
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -66,10 +67,11 @@ impl World {
         self.run().into_iter().filter_map(bound).collect()
     }
 
+    /// What events say, without what they say about preemption.
     fn messages(&mut self) -> Vec<String> {
         let message = |action| {
             let Action::Event { message, .. } = action else { return None };
-            Some(message)
+            Some(message.split(" preemption: ").next().unwrap_or_default().to_owned())
         };
         self.run().into_iter().filter_map(message).collect()
     }

@@ -16,6 +16,8 @@ pub const TAINT_UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 pub const TAINT_NOT_READY: &str = "node.kubernetes.io/not-ready";
 /// Taint of a cordoned node.
 pub const TAINT_UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+/// Taint of a node that somebody says runs nothing any more.
+pub const TAINT_OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 /// Taint of a node that keeps dying and coming back.
 pub const TAINT_FLAPPING: &str = "bramble.io/flapping";
 

@@ -30,6 +30,8 @@ impl Resource {
     pub const DEPLOYMENTS: Self = Self::constant("apps", "deployments");
     /// `endpointslices.discovery.k8s.io`.
     pub const ENDPOINT_SLICES: Self = Self::constant("discovery.k8s.io", "endpointslices");
+    /// `poddisruptionbudgets.policy`.
+    pub const POD_DISRUPTION_BUDGETS: Self = Self::constant("policy", "poddisruptionbudgets");
 
     const fn constant(group: &'static str, plural: &'static str) -> Self {
         Self { group: Cow::Borrowed(group), plural: Cow::Borrowed(plural) }
@@ -47,7 +49,7 @@ impl Resource {
 }
 
 /// The resources that this crate names itself: naming them again shares these strings.
-static KNOWN: [Resource; 8] = [
+static KNOWN: [Resource; 9] = [
     Resource::PODS,
     Resource::NODES,
     Resource::SERVICES,
@@ -56,6 +58,7 @@ static KNOWN: [Resource; 8] = [
     Resource::REPLICA_SETS,
     Resource::DEPLOYMENTS,
     Resource::ENDPOINT_SLICES,
+    Resource::POD_DISRUPTION_BUDGETS,
 ];
 
 impl fmt::Display for Resource {
