@@ -15,6 +15,7 @@ use bramble_agent_core::hosts::{self, Dns};
 use bramble_agent_core::message::message_text;
 use bramble_agent_core::pod_worker::{Action, Event, Pulled, Signal};
 use bramble_agent_core::stop_signal::{self, SIGTERM};
+use bramble_agent_core::volume::Tokens;
 use bramble_image::{Image, PullPolicy, PullSecrets, Reference};
 use bramble_network::NodeNetwork;
 use bramble_runtime::logs::{self, LogFiles};
@@ -35,7 +36,7 @@ use crate::pod_memory;
 use crate::pod_sandbox;
 use crate::remove_folder::remove_folder;
 use crate::runtime_link::CallError;
-use crate::volumes;
+use crate::volumes::{self, Contents};
 use container_spec::{Place, PrepareError};
 
 /// Longest termination message, in bytes; the kubelet's bound.
@@ -113,7 +114,7 @@ impl PodExecutor {
         self.shared.state().network = network;
     }
 
-    /// A ConfigMap or Secret of the pod's namespace has changed.
+    /// The pod has changed, or a ConfigMap or Secret of its namespace.
     pub(crate) fn update_volumes(&self) {
         let _ = self.queue.send(Job::UpdateVolumes);
     }
@@ -163,7 +164,7 @@ impl Shared {
                 };
                 self.tell(event).await;
             }
-            Job::UpdateVolumes => self.update_volumes(),
+            Job::UpdateVolumes => self.update_volumes().await,
             Job::Start { container, attempt } => {
                 let event = self.start_container(&container, attempt).await;
                 self.tell(event).await;
@@ -202,11 +203,7 @@ impl Shared {
         let folders = self.node.folders(&self.uid);
         pod_memory::make(&folders.memory, &pod)
             .map_err(|error| (SANDBOX, format!("could not make the pod's memory: {error}")))?;
-        {
-            let desired = self.node.desired();
-            volumes::set_up(&folders, &pod, &desired.data)
-                .map_err(|error| ("FailedMount", error.to_string()))?;
-        }
+        self.set_up_volumes(&pod, ip).await.map_err(|why| ("FailedMount", why))?;
         write_files(&self.node, &pod, ip, &folders.memory)
             .map_err(|error| (SANDBOX, format!("could not write the pod's files: {error}")))?;
         pod_sandbox::set_up(&pod, &folders)
@@ -222,16 +219,34 @@ impl Shared {
         Ok(ip)
     }
 
-    fn update_volumes(&self) {
+    /// Makes the volumes, away from the threads that serve everybody: a disk may hang.
+    async fn set_up_volumes(&self, pod: &Pod, ip: Ipv4Addr) -> Result<(), String> {
+        let contents = self.contents(pod, ip);
+        let (folders, pod) = (self.node.folders(&self.uid), pod.clone());
+        let made = tokio::task::spawn_blocking(move || volumes::set_up(&folders, &pod, &contents));
+        made.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    fn contents(&self, pod: &Pod, ip: Ipv4Addr) -> Contents {
+        let desired = self.node.desired();
+        volumes::contents(pod, &self.node.world(&desired, ip), &Tokens::new())
+    }
+
+    async fn update_volumes(&self) {
         let State { pod, ip, .. } = self.state().clone();
         let folders = self.node.folders(&self.uid);
-        // A pod without sandbox gets its volumes when it is set up.
-        if ip.is_none() || !folders.memory.exists() {
-            return;
-        }
-        let desired = self.node.desired();
-        if let Err(error) = volumes::set_up(&folders, &pod, &desired.data) {
-            tracing::debug!(%error, pod = %pod.name, "volumes were not updated");
+        let Some(ip) = ip else { return };
+        let contents = self.contents(&pod, ip);
+        let name = pod.name.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            // A pod without sandbox gets its volumes when it is set up.
+            match folders.memory.exists() {
+                true => volumes::update(&folders, &pod, &contents),
+                false => Vec::new(),
+            }
+        });
+        for error in made.await.unwrap_or_default() {
+            tracing::debug!(%error, pod = %name, "a volume was not updated");
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bramble_agent_core::desired::Desired;
-use bramble_agent_core::environment::NodeResources;
+use bramble_agent_core::environment::{NodeResources, World};
 use bramble_image::{ImageService, ImageStore, OpenStoreError, Registries, RegistryConfig};
 use bramble_runtime::run_dir::RunDir;
 use bramble_shared::heartbeat_sender::SenderIdentity;
@@ -108,6 +108,18 @@ impl Node {
     /// Desired state, for the pod manager.
     pub(crate) fn desired_mut(&self) -> RwLockWriteGuard<'_, Desired> {
         self.desired.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a pod with this address can be told of its surroundings.
+    pub(crate) fn world<'a>(&'a self, desired: &'a Desired, pod_ip: Ipv4Addr) -> World<'a> {
+        World {
+            node_name: &self.name,
+            host_ip: self.address(),
+            pod_ip,
+            node: self.resources,
+            data: &desired.data,
+            services: &desired.services,
+        }
     }
 
     /// The address by which other nodes reach this one; unspecified until the first dial.

@@ -350,6 +350,8 @@ impl PodManager {
         let Some(slot) = self.pods.get_mut(uid) else { return };
         if let Event::Desired(pod) = &event {
             slot.executor.set_pod((**pod).clone());
+            // Its labels and annotations may be files.
+            slot.executor.update_volumes();
         }
         tracing::debug!(uid, ?event, "event");
         let actions = slot.worker.on_event(event, clock::now());

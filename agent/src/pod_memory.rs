@@ -8,16 +8,17 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use bramble_shared::link::{DataKind, Pod, VolumeSource};
+use bramble_agent_core::volume;
+use bramble_shared::link::{Pod, VolumeSource};
 use nix::mount::{MsFlags, mount};
 
 /// Room for the pod's own files, in bytes: hosts, name servers, name, and for each container a
 /// termination message of at most 4 KiB, with as much again for what nobody reads.
 const OWN_BYTES: u64 = 512 << 10;
-/// Room of a ConfigMap volume, in bytes: the largest content (1 MiB) twice, since an update needs
-/// both, in blocks of 4 KiB.
+/// Room for each source of files that the node writes, in bytes: the largest ConfigMap (1 MiB) twice,
+/// since an update needs both, in blocks of 4 KiB.
 const CONFIG_BYTES: u64 = 4 << 20;
-/// Files and folders of the pod's own, and of a ConfigMap volume: a name, a file and a folder for
+/// Files and folders of the pod's own, and of such a source: a name, a file and a folder for
 /// each of its keys, twice.
 const OWN_INODES: u64 = 1024;
 const CONFIG_INODES: u64 = 16 * 1024;
@@ -45,13 +46,13 @@ pub(crate) fn make(folder: &Path, pod: &Pod) -> io::Result<()> {
 /// The bounds of a pod's file system.
 fn options(pod: &Pod) -> String {
     let config = |source: &VolumeSource| match source {
-        // A Secret has a mount of its own.
-        VolumeSource::Data { kind: DataKind::ConfigMap, .. } => true,
-        VolumeSource::Data { kind: DataKind::Secret, .. }
+        // What is confidential has a mount of its own.
+        VolumeSource::Files { sources, .. } if !volume::confidential(sources) => sources.len(),
+        VolumeSource::Files { .. }
         | VolumeSource::EmptyDir { .. }
-        | VolumeSource::HostPath { .. } => false,
+        | VolumeSource::HostPath { .. } => 0,
     };
-    let volumes = pod.volumes.iter().filter(|volume| config(&volume.source)).count();
+    let volumes: usize = pod.volumes.iter().map(|volume| config(&volume.source)).sum();
     let volumes = u64::try_from(volumes).unwrap_or(u64::MAX);
     let bytes = OWN_BYTES.saturating_add(CONFIG_BYTES.saturating_mul(volumes));
     let inodes = OWN_INODES.saturating_add(CONFIG_INODES.saturating_mul(volumes));
@@ -61,7 +62,7 @@ fn options(pod: &Pod) -> String {
 #[cfg(test)]
 mod tests {
     use bramble_agent_core::pod_worker::example::pod;
-    use bramble_shared::link::Volume;
+    use bramble_shared::link::{DataKind, FileSource, Volume};
 
     use super::*;
     use crate::volumes;
@@ -70,12 +71,14 @@ mod tests {
     fn room_grows_with_what_the_node_writes_there_only() {
         let mut pod = pod();
         assert_eq!(options(&pod), "size=524288,nr_inodes=1024,mode=0755");
-        let data = |kind| VolumeSource::Data {
-            kind,
-            name: "x".to_owned(),
-            optional: false,
+        let data = |kind| VolumeSource::Files {
             mode: 0o644,
-            items: vec![],
+            sources: vec![FileSource::Data {
+                kind,
+                name: "x".to_owned(),
+                optional: false,
+                items: vec![],
+            }],
         };
         for source in [data(DataKind::ConfigMap), data(DataKind::Secret)] {
             pod.volumes.push(Volume { name: "v".to_owned(), source });

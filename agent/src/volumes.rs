@@ -1,22 +1,25 @@
 //! Makes, fills and removes the volumes of a pod.
 //!
-//! Which files a ConfigMap or Secret volume has is decided in the core. Secrets and memory
-//! volumes are tmpfs mounts, so nothing of them reaches the card. Updates are atomic, as the
-//! kubelet's: files live in a dated folder, `..data` points at it, and names point into `..data`.
+//! Which files the node writes into a volume is decided in the core. What is confidential and memory
+//! volumes are tmpfs mounts, so nothing of them reaches the card.
+
+mod atomic;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use bramble_agent_core::volume::{self, FillVolumeError, VolumeFile};
-use bramble_shared::link::{Data, DataKey, DataKind, Mount, Pod, Volume, VolumeSource};
+use bramble_agent_core::environment::World;
+use bramble_agent_core::volume::{self, FillVolumeError, Tokens, VolumeFile};
+use bramble_shared::link::{Mount, Pod, Volume, VolumeSource};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::remove_folder::remove_folder;
 
-/// Room of a Secret's tmpfs: the largest Secret (1 MiB) twice, since an update needs both.
+/// Room of a tmpfs for each source of its files, in bytes: the largest Secret (1 MiB) twice, since an
+/// update needs both.
 const SECRET_BYTES: u64 = 4 << 20;
 
 /// The folders of one pod.
@@ -68,12 +71,27 @@ impl PodFolders {
     pub(crate) fn volume(&self, volume: &Volume) -> PathBuf {
         match &volume.source {
             VolumeSource::EmptyDir { memory: false, .. } => self.disk_volume(&volume.name),
-            VolumeSource::EmptyDir { memory: true, .. } | VolumeSource::Data { .. } => {
+            VolumeSource::EmptyDir { memory: true, .. } | VolumeSource::Files { .. } => {
                 self.memory_volume(&volume.name)
             }
             VolumeSource::HostPath { path, .. } => PathBuf::from(path),
         }
     }
+}
+
+/// The files of the volumes that the node writes, or why they cannot be made, by the volume's name.
+pub(crate) type Contents = BTreeMap<String, Result<Vec<VolumeFile>, FillVolumeError>>;
+
+/// Works out what belongs into the volumes that the node writes. Touches no disk.
+pub(crate) fn contents(pod: &Pod, world: &World<'_>, tokens: &Tokens) -> Contents {
+    let written = pod.volumes.iter().filter_map(|volume| match &volume.source {
+        VolumeSource::Files { mode, sources } => {
+            let files = volume::files(pod, *mode, sources, world, tokens);
+            Some((volume.name.clone(), files))
+        }
+        VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => None,
+    });
+    written.collect()
 }
 
 /// Makes all volumes of a pod; those that are there already are brought up to date.
@@ -84,19 +102,26 @@ impl PodFolders {
 pub(crate) fn set_up(
     folders: &PodFolders,
     pod: &Pod,
-    data: &BTreeMap<DataKey, Data>,
+    contents: &Contents,
 ) -> Result<(), VolumeError> {
     for volume in &pod.volumes {
-        set_up_one(folders, pod, volume, data)?;
+        set_up_one(folders, pod, volume, contents)?;
     }
     Ok(())
+}
+
+/// Brings the files up to date that the node writes; everything else is the containers' own by now.
+/// Returns what could not be: such a volume keeps what it has, as with the kubelet.
+pub(crate) fn update(folders: &PodFolders, pod: &Pod, contents: &Contents) -> Vec<VolumeError> {
+    let written = pod.volumes.iter().filter(|volume| contents.contains_key(&volume.name));
+    written.filter_map(|volume| set_up_one(folders, pod, volume, contents).err()).collect()
 }
 
 fn set_up_one(
     folders: &PodFolders,
     pod: &Pod,
     volume: &Volume,
-    data: &BTreeMap<DataKey, Data>,
+    contents: &Contents,
 ) -> Result<(), VolumeError> {
     let system = |source| VolumeError::System { volume: volume.name.clone(), source };
     let path = folders.volume(volume);
@@ -110,16 +135,19 @@ fn set_up_one(
             fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(system)?;
             give_to_group(&path, pod).map_err(system)
         }
-        VolumeSource::Data { kind, name, .. } => {
-            let key = DataKey { kind: *kind, namespace: pod.namespace.clone(), name: name.clone() };
-            let files = volume::files(&volume.source, data.get(&key))
-                .map_err(|source| VolumeError::Fill { volume: volume.name.clone(), source })?;
+        VolumeSource::Files { sources, .. } => {
+            let Some(files) = contents.get(&volume.name) else { return Ok(()) };
+            let files = files.as_ref().map_err(|source| VolumeError::Fill {
+                volume: volume.name.clone(),
+                source: source.clone(),
+            })?;
             fs::create_dir_all(&path).map_err(system)?;
-            if *kind == DataKind::Secret {
-                mount_memory(&path, Some(SECRET_BYTES)).map_err(system)?;
+            if volume::confidential(sources) {
+                let sources = u64::try_from(sources.len()).unwrap_or(u64::MAX);
+                mount_memory(&path, Some(SECRET_BYTES.saturating_mul(sources))).map_err(system)?;
             }
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(system)?;
-            write_atomically(&path, &files, pod).map_err(system)
+            atomic::write(&path, files, pod).map_err(system)
         }
         VolumeSource::HostPath { path, kind } => host_path(&volume.name, path, kind),
     }
@@ -162,78 +190,6 @@ fn give_to_group(path: &Path, pod: &Pod) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     Ok(())
-}
-
-/// Replaces a volume's content so that a reader sees all of the old or all of the new.
-fn write_atomically(root: &Path, files: &[VolumeFile], pod: &Pod) -> io::Result<()> {
-    let data = root.join("..data");
-    let current = fs::read_link(&data).ok();
-    if let Some(current) = &current
-        && same_content(&root.join(current), files)
-    {
-        return Ok(());
-    }
-    let number = current
-        .as_ref()
-        .and_then(|name| name.to_str()?.strip_prefix("..")?.parse::<u64>().ok())
-        .unwrap_or(0);
-    let name = format!("..{}", number.saturating_add(1));
-    let fresh = root.join(&name);
-    remove_folder(&fresh)?;
-    fs::create_dir(&fresh)?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
-    for file in files {
-        let path = fresh.join(&file.path);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(&path, &file.content)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(file.mode))?;
-        give_to_group(&path, pod)?;
-    }
-    let pointer = root.join("..data.new");
-    match fs::remove_file(&pointer) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    symlink(&name, &pointer)?;
-    fs::rename(&pointer, &data)?;
-    let mut names: Vec<&str> =
-        files.iter().filter_map(|file| file.path.split('/').next()).collect();
-    names.sort_unstable();
-    names.dedup();
-    for entry in fs::read_dir(root)?.flatten() {
-        let present = entry.file_name();
-        let present = present.to_string_lossy();
-        if !present.starts_with("..") && !names.contains(&present.as_ref()) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    for name in names {
-        let link = root.join(name);
-        if fs::symlink_metadata(&link).is_err() {
-            symlink(Path::new("..data").join(name), &link)?;
-        }
-    }
-    if let Some(old) = current {
-        remove_folder(&root.join(old))?;
-    }
-    Ok(())
-}
-
-fn same_content(root: &Path, files: &[VolumeFile]) -> bool {
-    let same = |file: &VolumeFile| {
-        fs::read(root.join(&file.path)).is_ok_and(|content| content == file.content)
-    };
-    count_files(root) == files.len() && files.iter().all(same)
-}
-
-fn count_files(root: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(root) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| if entry.path().is_dir() { count_files(&entry.path()) } else { 1 })
-        .sum()
 }
 
 fn host_path(volume: &str, path: &str, kind: &str) -> Result<(), VolumeError> {
@@ -372,66 +328,53 @@ fn mounts_at(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
+
     use bramble_agent_core::pod_worker::example::pod;
+    use bramble_shared::link::DataKind;
 
     fn folders(base: &Path) -> PodFolders {
         PodFolders::new(&base.join("data"), &base.join("run"), "u1")
     }
 
-    fn settings(entries: &[(&str, &str)]) -> BTreeMap<DataKey, Data> {
-        let key = DataKey {
-            kind: DataKind::ConfigMap,
-            namespace: "default".to_owned(),
-            name: "settings".to_owned(),
-        };
-        let entries =
-            entries.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
-        let data = Data { key: key.clone(), revision: 1, secret_type: String::new(), entries };
-        [(key, data)].into()
-    }
-
-    fn config_pod() -> Pod {
+    fn files_pod() -> Pod {
         let mut pod = pod();
-        pod.volumes = vec![Volume {
-            name: "cfg".to_owned(),
-            source: VolumeSource::Data {
-                kind: DataKind::ConfigMap,
-                name: "settings".to_owned(),
-                optional: false,
-                mode: 0o640,
-                items: vec![],
-            },
-        }];
+        let source = VolumeSource::Files { mode: 0o640, sources: vec![] };
+        pod.volumes = vec![
+            Volume { name: "cfg".to_owned(), source: source.clone() },
+            Volume { name: "other".to_owned(), source },
+        ];
         pod
     }
 
-    #[test]
-    fn config_map_volume_is_replaced_at_once_and_old_names_go() {
-        let base = tempfile::tempdir().unwrap();
-        let (folders, pod) = (folders(base.path()), config_pod());
-        set_up(&folders, &pod, &settings(&[("a", "1"), ("b", "2")])).unwrap();
-        let root = folders.volume(&pod.volumes[0]);
-        assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "1");
-        let first = fs::read_link(root.join("..data")).unwrap();
-        set_up(&folders, &pod, &settings(&[("a", "1"), ("b", "2")])).unwrap();
-        assert_eq!(fs::read_link(root.join("..data")).unwrap(), first, "nothing has changed");
-        set_up(&folders, &pod, &settings(&[("a", "3"), ("c", "4")])).unwrap();
-        assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "3");
-        assert_eq!(fs::read_to_string(root.join("c")).unwrap(), "4");
-        assert!(fs::symlink_metadata(root.join("b")).is_err());
-        assert!(!root.join(first).exists(), "the old folder is gone");
-        let mode = fs::metadata(root.join("a")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o640);
+    fn file(content: &str) -> Vec<VolumeFile> {
+        vec![VolumeFile {
+            path: "a".to_owned(),
+            mode: 0o640,
+            owner: None,
+            content: content.as_bytes().to_vec(),
+        }]
     }
 
     #[test]
-    fn missing_config_map_is_told_as_upstream() {
+    fn volume_that_cannot_be_filled_is_told_and_holds_up_no_other_once_the_pod_runs() {
         let base = tempfile::tempdir().unwrap();
-        let error = set_up(&folders(base.path()), &config_pod(), &BTreeMap::new()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "MountVolume.SetUp failed for volume \"cfg\" : configmap \"settings\" not found"
-        );
+        let (folders, pod) = (folders(base.path()), files_pod());
+        let missing =
+            FillVolumeError::NotFound { kind: DataKind::ConfigMap, name: "settings".to_owned() };
+        let mut contents: Contents =
+            [("cfg".to_owned(), Err(missing)), ("other".to_owned(), Ok(file("1")))].into();
+        let error = set_up(&folders, &pod, &contents).unwrap_err();
+        let text = "MountVolume.SetUp failed for volume \"cfg\" : configmap \"settings\" not found";
+        assert_eq!(error.to_string(), text);
+        let errors = update(&folders, &pod, &contents);
+        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [text]);
+        let of = |index: usize| fs::read_to_string(folders.volume(&pod.volumes[index]).join("a"));
+        assert_eq!(of(1).unwrap(), "1");
+        assert!(of(0).is_err());
+        contents.insert("cfg".to_owned(), Ok(file("2")));
+        assert!(update(&folders, &pod, &contents).is_empty());
+        assert_eq!(of(0).unwrap(), "2");
     }
 
     #[test]
@@ -443,7 +386,7 @@ mod tests {
             name: "scratch".to_owned(),
             source: VolumeSource::EmptyDir { memory: false, size_limit: None },
         }];
-        set_up(&folders, &pod, &BTreeMap::new()).unwrap();
+        set_up(&folders, &pod, &Contents::new()).unwrap();
         let root = folders.volume(&pod.volumes[0]);
         symlink("/etc", root.join("out")).unwrap();
         let source = |sub_path: &str| {

@@ -31,7 +31,7 @@ mod volume;
 
 pub use container::{
     Container, ContainerPort, ContainerSecurity, EnvFrom, EnvValue, EnvVar, Mount, Protocol,
-    PullPolicy, Resources,
+    PullPolicy, ResourceField, Resources,
 };
 pub use data::{Data, DataKey, DataKind};
 pub use desired::{Change, Peer, ToAgent};
@@ -44,7 +44,7 @@ pub use status::{
 };
 pub use streams::{LogsRequest, StreamReply, StreamRequest};
 pub use upgrade::{UpgradeData, UpgradeReply, UpgradeRequest, UpgradeStage};
-pub use volume::{DataItem, Volume, VolumeSource};
+pub use volume::{DataItem, FileSource, Volume, VolumeSource};
 
 /// ALPN of the node link.
 pub const LINK_ALPN: &[u8] = b"bramble-link/1";

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use bramble_shared::link::{
-    Container, Data, DataKey, DataKind, EnvValue, Pod, Protocol, Resources, Service,
+    Container, Data, DataKey, DataKind, EnvValue, Pod, Protocol, ResourceField, Resources, Service,
 };
 
 use crate::volume::resource;
@@ -68,7 +68,13 @@ pub enum BuildEnvironmentError {
         /// The path.
         path: String,
     },
-    /// A container or resource that does not exist.
+    /// A container that does not exist.
+    #[error("container {container} not found")]
+    NoContainer {
+        /// Its name.
+        container: String,
+    },
+    /// A resource that does not exist.
     #[error("unsupported container resource: {resource}")]
     NoResource {
         /// The resource as written.
@@ -120,8 +126,8 @@ pub fn variables(
                 data_value(pod, *kind, name, key, *optional, world)?
             }
             EnvValue::Field(path) => Some(field(pod, path, world)?),
-            EnvValue::Resource { container: named, resource, divisor } => {
-                Some(resource_value(pod, container, named, resource, *divisor, world.node)?)
+            EnvValue::Resource(wanted) => {
+                Some(resource_value(pod, Some(container), wanted, world.node)?)
             }
         };
         if let Some(value) = value {
@@ -269,31 +275,62 @@ fn subscript<'a>(path: &'a str, map: &str) -> Option<&'a str> {
 }
 
 fn map_text(map: &BTreeMap<String, String>) -> String {
-    let lines: Vec<String> = map.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> =
+        map.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
     lines.join("\n")
 }
 
-fn resource_value(
+/// A text in double quotes, as Go's `%q` writes it; letters of all scripts stay as they are.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            _ if letter.is_ascii_control() => {
+                let _ = write!(out, "\\x{:02x}", u32::from(letter));
+            }
+            _ if letter.is_control() || matches!(letter, '\u{feff}' | '\u{2028}' | '\u{2029}') => {
+                let _ = write!(out, "\\u{:04x}", u32::from(letter));
+            }
+            _ => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A resource of a container, as `resourceFieldRef` names it; `this` is the container whose variable
+/// it is.
+///
+/// # Errors
+///
+/// If there is no such container or resource.
+pub fn resource_value(
     pod: &Pod,
-    this: &Container,
-    named: &str,
-    resource: &str,
-    divisor: u64,
+    this: Option<&Container>,
+    wanted: &ResourceField,
     node: NodeResources,
 ) -> Result<String, BuildEnvironmentError> {
-    let unknown = || BuildEnvironmentError::NoResource { resource: resource.to_owned() };
-    let container = match named {
-        "" => this,
-        _ => pod
-            .containers
-            .iter()
-            .chain(&pod.init_containers)
-            .find(|container| container.name == named)
-            .ok_or_else(unknown)?,
+    let ResourceField { container: named, resource, divisor } = wanted;
+    let unknown = || BuildEnvironmentError::NoResource { resource: resource.clone() };
+    let all = || pod.containers.iter().chain(&pod.init_containers);
+    let container = match (named.as_str(), this) {
+        ("", Some(this)) => this,
+        (name, _) => all()
+            .find(|container| container.name == name)
+            .ok_or_else(|| BuildEnvironmentError::NoContainer { container: named.clone() })?,
     };
     let Resources { cpu_request_milli, cpu_limit_milli, memory_request, memory_limit } =
         container.resources;
-    let amount = match resource {
+    let amount = match resource.as_str() {
         // Without a limit a container may use the whole node.
         "limits.cpu" => cpu_limit_milli.unwrap_or(node.cpu_milli),
         "limits.memory" => memory_limit.unwrap_or(node.memory_bytes),
@@ -302,7 +339,7 @@ fn resource_value(
         "limits.ephemeral-storage" | "requests.ephemeral-storage" => 0,
         _ => return Err(unknown()),
     };
-    Ok(amount.div_ceil(divisor.max(1)).to_string())
+    Ok(amount.div_ceil((*divisor).max(1)).to_string())
 }
 
 /// The variables of Services: those of the pod's namespace, and always the API server's.
@@ -424,10 +461,12 @@ mod tests {
 
     #[test]
     fn fields_and_resources_are_filled_in() {
-        let resource = |resource: &str, divisor| EnvValue::Resource {
-            container: String::new(),
-            resource: resource.to_owned(),
-            divisor,
+        let resource = |resource: &str, divisor| {
+            EnvValue::Resource(ResourceField {
+                container: String::new(),
+                resource: resource.to_owned(),
+                divisor,
+            })
         };
         check(
             &[

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use bramble_agent_core::environment::{self, World};
+use bramble_agent_core::environment;
 use bramble_image::{Image, ImageConfig, ResolvedUser, mount_root, resolve_user};
 use bramble_runtime::device_rules::{DeviceAccess, DeviceKind, DeviceRule};
 use bramble_runtime::spec::resources::{QosClass, Resources, oom_score_adj};
@@ -64,14 +64,7 @@ pub(super) fn make(
     // First what can be said without touching the disk.
     let variables = {
         let desired = node.desired();
-        let world = World {
-            node_name: &node.name,
-            host_ip: node.address(),
-            pod_ip: place.ip,
-            node: node.resources,
-            data: &desired.data,
-            services: &desired.services,
-        };
+        let world = node.world(&desired, place.ip);
         environment::variables(pod, container, &image.config.env, &world)
             .map_err(|error| config(error.to_string()))?
     };
@@ -269,7 +262,7 @@ fn mounts(
             .map_err(|error| PrepareError::Config(error.to_string()))?;
         // As upstream: what the node writes there, it also reads and updates, as root.
         let ours = pod.volumes.iter().any(|volume| {
-            volume.name == mount.volume && matches!(volume.source, VolumeSource::Data { .. })
+            volume.name == mount.volume && matches!(volume.source, VolumeSource::Files { .. })
         });
         let of_node = pod.volumes.iter().any(|volume| {
             volume.name == mount.volume && matches!(volume.source, VolumeSource::HostPath { .. })

@@ -8,8 +8,8 @@ mod volume;
 use std::collections::BTreeSet;
 
 use bramble_shared::link::{
-    DataKey, DataKind, Deletion, DnsPolicy, DnsSource, EnvValue, HostAlias, Pod, PodSecurity,
-    RestartPolicy, VolumeSource,
+    DataKey, DataKind, Deletion, DnsPolicy, DnsSource, EnvValue, FileSource, HostAlias, Pod,
+    PodSecurity, RestartPolicy, VolumeSource,
 };
 use serde_json::Value;
 
@@ -98,8 +98,11 @@ pub(super) fn data_keys(pod: &Pod) -> BTreeSet<DataKey> {
         }
     }
     for volume in &pod.volumes {
-        if let VolumeSource::Data { kind, name, .. } = &volume.source {
-            names.insert((*kind, name));
+        let VolumeSource::Files { sources, .. } = &volume.source else { continue };
+        for source in sources {
+            if let FileSource::Data { kind, name, .. } = source {
+                names.insert((*kind, name));
+            }
         }
     }
     names
@@ -168,11 +171,31 @@ fn pod_security(spec: Field<'_>, security: Field<'_>) -> PodSecurity {
 mod tests {
     use bramble_shared::link::{
         Container, ContainerPort, ContainerSecurity, DataItem, EnvFrom, EnvVar, Mount, Protocol,
-        PullPolicy, Resources, Volume,
+        PullPolicy, ResourceField, Resources, Volume,
     };
     use serde_json::json;
 
     use super::*;
+
+    fn rich_volumes() -> Value {
+        json!([
+            {"name": "conf", "configMap": {"name": "files", "defaultMode": 416,
+                "items": [{"key": "k", "path": "p", "mode": 256}]}},
+            {"name": "sec", "secret": {"secretName": "tls", "optional": true}},
+            {"name": "all", "projected": {"defaultMode": 384, "sources": [
+                {"configMap": {"name": "more"}},
+                {"secret": {"name": "hidden", "optional": true}},
+                {"downwardAPI": {"items": [
+                    {"path": "labels", "mode": 292,
+                     "fieldRef": {"fieldPath": "metadata.labels"}},
+                    {"path": "cpu", "resourceFieldRef":
+                        {"containerName": "web", "resource": "limits.cpu"}}]}},
+                {"serviceAccountToken": {"audience": "vault", "path": "token"}}]}},
+            {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+            {"name": "disk", "emptyDir": {}},
+            {"name": "host", "hostPath": {"path": "/dev", "type": "Directory"}},
+        ])
+    }
 
     fn rich() -> Value {
         json!({
@@ -240,14 +263,7 @@ mod tests {
                     "terminationMessagePath": "/end",
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                 }],
-                "volumes": [
-                    {"name": "conf", "configMap": {"name": "files", "defaultMode": 416,
-                        "items": [{"key": "k", "path": "p", "mode": 256}]}},
-                    {"name": "sec", "secret": {"secretName": "tls", "optional": true}},
-                    {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
-                    {"name": "disk", "emptyDir": {}},
-                    {"name": "host", "hostPath": {"path": "/dev", "type": "Directory"}},
-                ],
+                "volumes": rich_volumes(),
             },
         })
     }
@@ -288,11 +304,11 @@ mod tests {
         };
         let resource = |name: &str, container: &str, resource: &str, divisor| EnvVar {
             name: name.into(),
-            value: EnvValue::Resource {
+            value: EnvValue::Resource(ResourceField {
                 container: container.into(),
                 resource: resource.into(),
                 divisor,
-            },
+            }),
         };
         let web = Container {
             name: "web".into(),
@@ -368,6 +384,13 @@ mod tests {
             termination_message_from_log: true,
         };
         let volume = |name: &str, source: VolumeSource| Volume { name: name.to_owned(), source };
+        let files = |mode, sources| VolumeSource::Files { mode, sources };
+        let whole = |kind, name: &str, optional| FileSource::Data {
+            kind,
+            name: name.to_owned(),
+            optional,
+            items: vec![],
+        };
         let expected = Pod {
             namespace: "shop".into(),
             name: "web-0".into(),
@@ -411,27 +434,49 @@ mod tests {
             volumes: vec![
                 volume(
                     "conf",
-                    VolumeSource::Data {
-                        kind: DataKind::ConfigMap,
-                        name: "files".into(),
-                        optional: false,
-                        mode: 0o640,
-                        items: vec![DataItem {
-                            key: "k".into(),
-                            path: "p".into(),
-                            mode: Some(0o400),
+                    files(
+                        0o640,
+                        vec![FileSource::Data {
+                            kind: DataKind::ConfigMap,
+                            name: "files".into(),
+                            optional: false,
+                            items: vec![DataItem {
+                                key: "k".into(),
+                                path: "p".into(),
+                                mode: Some(0o400),
+                            }],
                         }],
-                    },
+                    ),
                 ),
+                volume("sec", files(0o644, vec![whole(DataKind::Secret, "tls", true)])),
                 volume(
-                    "sec",
-                    VolumeSource::Data {
-                        kind: DataKind::Secret,
-                        name: "tls".into(),
-                        optional: true,
-                        mode: 0o644,
-                        items: vec![],
-                    },
+                    "all",
+                    files(
+                        0o600,
+                        vec![
+                            whole(DataKind::ConfigMap, "more", false),
+                            whole(DataKind::Secret, "hidden", true),
+                            FileSource::Field {
+                                field: "metadata.labels".into(),
+                                path: "labels".into(),
+                                mode: Some(0o444),
+                            },
+                            FileSource::Resource {
+                                resource: ResourceField {
+                                    container: "web".into(),
+                                    resource: "limits.cpu".into(),
+                                    divisor: 1000,
+                                },
+                                path: "cpu".into(),
+                                mode: None,
+                            },
+                            FileSource::Token {
+                                audience: "vault".into(),
+                                expiration_s: 3600,
+                                path: "token".into(),
+                            },
+                        ],
+                    ),
                 ),
                 volume("tmp", VolumeSource::EmptyDir { memory: true, size_limit: Some(1 << 30) }),
                 volume("disk", VolumeSource::EmptyDir { memory: false, size_limit: None }),
@@ -452,8 +497,10 @@ mod tests {
         let expected = [
             (DataKind::ConfigMap, "files"),
             (DataKind::ConfigMap, "modes"),
+            (DataKind::ConfigMap, "more"),
             (DataKind::ConfigMap, "settings"),
             (DataKind::Secret, "db"),
+            (DataKind::Secret, "hidden"),
             (DataKind::Secret, "keys"),
             (DataKind::Secret, "registry"),
             (DataKind::Secret, "tls"),
@@ -473,6 +520,11 @@ mod tests {
             error,
             ConvertPodError::Volume { volume: "v".to_owned(), kind: "nfs".to_owned() }
         );
+        let bundle = json!({"clusterTrustBundle": {"name": "x", "path": "y"}});
+        let object =
+            json!({"spec": {"volumes": [{"name": "v", "projected": {"sources": [bundle]}}]}});
+        let told = convert(&object).unwrap_err().to_string();
+        assert!(told.ends_with("do not have: projected with clusterTrustBundle"), "{told}");
     }
 
     #[test]

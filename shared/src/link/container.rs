@@ -98,14 +98,18 @@ pub enum EnvValue {
     /// Field of the pod (`metadata.name`, `status.podIP`, ...).
     Field(String),
     /// Resource of a container, divided.
-    Resource {
-        /// Container; empty means this one.
-        container: String,
-        /// `limits.cpu`, `requests.memory`, ...
-        resource: String,
-        /// Divisor in thousandths (CPU) or bytes (the rest), at least 1.
-        divisor: u64,
-    },
+    Resource(ResourceField),
+}
+
+/// A resource of a container, divided: `resourceFieldRef`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceField {
+    /// Container; empty means the one whose variable it is.
+    pub container: String,
+    /// `limits.cpu`, `requests.memory`, ...
+    pub resource: String,
+    /// Divisor in thousandths (CPU) or bytes (the rest), at least 1.
+    pub divisor: u64,
 }
 
 /// Transport protocol of a port.

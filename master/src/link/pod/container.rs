@@ -3,7 +3,7 @@
 use bramble_api::quantity;
 use bramble_shared::link::{
     Container, ContainerPort, ContainerSecurity, DataKind, EnvFrom, EnvValue, EnvVar, Mount,
-    Protocol, PullPolicy, Resources,
+    Protocol, PullPolicy, ResourceField, Resources,
 };
 
 use super::ConvertPodError;
@@ -91,14 +91,18 @@ fn env(container: &str, variable: Field<'_>) -> Result<EnvVar, ConvertPodError> 
     } else if from.get("fieldRef").is_set() {
         EnvValue::Field(from.get("fieldRef").get("fieldPath").string())
     } else if from.get("resourceFieldRef").is_set() {
-        resource_value(container, from.get("resourceFieldRef"))?
+        EnvValue::Resource(resource_field(container, from.get("resourceFieldRef"))?)
     } else {
         EnvValue::Literal(variable.get("value").string())
     };
     Ok(EnvVar { name: variable.get("name").string(), value })
 }
 
-fn resource_value(container: &str, reference: Field<'_>) -> Result<EnvValue, ConvertPodError> {
+/// `container` is for the error.
+pub(super) fn resource_field(
+    container: &str,
+    reference: Field<'_>,
+) -> Result<ResourceField, ConvertPodError> {
     let resource = reference.get("resource").string();
     let divisor = reference.get("divisor");
     let read = if resource.ends_with(".cpu") { cpu_milli } else { bytes };
@@ -108,7 +112,7 @@ fn resource_value(container: &str, reference: Field<'_>) -> Result<EnvValue, Con
         None | Some(0) => 1,
         Some(divisor) => divisor,
     };
-    Ok(EnvValue::Resource { container: reference.get("containerName").string(), resource, divisor })
+    Ok(ResourceField { container: reference.get("containerName").string(), resource, divisor })
 }
 
 fn port(port: Field<'_>) -> ContainerPort {
