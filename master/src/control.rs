@@ -140,6 +140,7 @@ pub(crate) async fn start(
         heartbeats: Arc::clone(&heartbeats),
         nodes: Arc::clone(&nodes),
         scheduler: Scheduler::new(),
+        root_ca: Arc::from(identity.authority.ca_pem()),
         numbers: BTreeMap::new(),
     };
     let mut tasks = vec![logging];
@@ -161,6 +162,8 @@ struct ControlLoop {
     heartbeats: Arc<Heartbeats>,
     nodes: Arc<NodeLink>,
     scheduler: Scheduler,
+    /// The CA's certificate, PEM.
+    root_ca: Arc<str>,
     /// Numbers of the nodes that membership knows, by name.
     numbers: BTreeMap<Arc<str>, NodeId>,
 }
@@ -314,7 +317,8 @@ impl ControlLoop {
         let (snapshot, lanes) = feed.parts();
         let (contacts, power) = (self.heartbeats.contacts(), self.heartbeats.power());
         lanes.note_contacts(snapshot, &contacts);
-        let world = World { snapshot, contacts: &contacts, power: &power, now };
+        let world =
+            World { snapshot, contacts: &contacts, power: &power, root_ca: &self.root_ca, now };
         let mut waiting = false;
         for lane in LANES {
             if !lanes.pending(lane, now) {

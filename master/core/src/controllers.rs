@@ -13,6 +13,7 @@ pub mod lanes;
 mod lanes_tests;
 #[cfg(test)]
 mod model;
+pub mod namespace_basics;
 pub mod namespaces;
 pub mod node_identity;
 pub mod node_lifecycle;
@@ -39,6 +40,8 @@ pub struct World<'a> {
     pub contacts: &'a Contacts,
     /// What is wrong with the power of the boards, by node name.
     pub power: &'a BTreeMap<Arc<str>, PowerState>,
+    /// The CA's certificate, PEM.
+    pub root_ca: &'a str,
     /// The time of day.
     pub now: Timestamp,
 }
@@ -49,7 +52,7 @@ pub struct World<'a> {
 /// which on it would decide otherwise although nothing happened, and so does membership.
 #[must_use]
 pub fn reconcile(world: &World<'_>) -> Outcome {
-    let World { snapshot, contacts, power, now } = *world;
+    let World { snapshot, contacts, power, root_ca, now } = *world;
     let mut outcome = Outcome::default();
     // What moves traffic comes first.
     outcome.merge(endpoint_slice::reconcile(snapshot, contacts));
@@ -58,6 +61,7 @@ pub fn reconcile(world: &World<'_>) -> Outcome {
     outcome.merge(node_power::reconcile(snapshot, power, now));
     outcome.merge(replica_set::reconcile(snapshot, now));
     outcome.merge(deployment::reconcile(snapshot, now));
+    outcome.merge(namespace_basics::reconcile(snapshot, root_ca));
     outcome.merge(namespaces::reconcile(snapshot, now));
     outcome.merge(garbage::reconcile(snapshot));
     if let Some(at) = contacts_change_at(contacts, now) {

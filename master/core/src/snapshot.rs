@@ -17,6 +17,7 @@ use crate::view::pod::PodView;
 use crate::view::pod_disruption_budget::BudgetView;
 use crate::view::replica_set::ReplicaSetView;
 use crate::view::resource::{ObjectId, ObjectKey, Resource};
+use crate::view::root_ca::{self, RootCaView};
 use crate::view::service::ServiceView;
 
 /// Why a store entry could not be taken in.
@@ -84,6 +85,8 @@ pub struct Snapshot {
     namespaces: Objects<NamespaceView>,
     budgets: Objects<BudgetView>,
     others: BTreeMap<Resource, Objects<ObjectView>>,
+    /// What the config maps with the CA's certificate hold, by namespace.
+    root_cas: BTreeMap<Arc<str>, Arc<RootCaView>>,
     /// Objects of resources with a view that this build cannot read, and why. Garbage collection
     /// and namespaces see them all the same.
     unreadable: BTreeMap<ObjectId, (Arc<ObjectView>, Arc<str>)>,
@@ -185,6 +188,12 @@ impl Snapshot {
     /// The disruption budgets of a namespace, by name.
     pub fn disruption_budgets_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<BudgetView>> {
         in_namespace(&self.budgets, namespace)
+    }
+
+    /// What a namespace's config map with the CA's certificate holds.
+    #[must_use]
+    pub fn root_ca(&self, namespace: &str) -> Option<&RootCaView> {
+        self.root_cas.get(namespace).map(|present| &**present)
     }
 
     /// The node of this name.
@@ -385,7 +394,11 @@ impl Snapshot {
             }
             Kind::Other => {
                 let view = decode::<ObjectView>(value, id, revision, |view| &mut view.metadata)?;
+                let content = read_root_ca(id, value)?;
                 self.unindex(id);
+                if let Some(content) = content {
+                    self.insert_root_ca(&id.key.namespace, content);
+                }
                 self.others.entry(id.resource.clone()).or_default().insert(key, view);
             }
         }
@@ -414,6 +427,13 @@ impl Snapshot {
                 }
             }
         }
+    }
+
+    /// Nearly always they are all the same, and share one text.
+    fn insert_root_ca(&mut self, namespace: &Arc<str>, view: RootCaView) {
+        let same = self.root_cas.values().next().filter(|present| ***present == view);
+        let view = same.map_or_else(|| Arc::new(view), Arc::clone);
+        self.root_cas.insert(Arc::clone(namespace), view);
     }
 
     /// Shares the string of a node's name with the index.
@@ -452,6 +472,9 @@ impl Snapshot {
         for owner in owners {
             remove_from(&mut self.dependents_by_owner, &owner, id);
         }
+        if is_root_ca(id) {
+            self.root_cas.remove(&id.key.namespace);
+        }
         if id.resource == Resource::PODS {
             self.pending_pods.remove(&id.key);
             let node = self.pods.get(&id.key).and_then(|pod| pod.node_name.clone());
@@ -460,6 +483,14 @@ impl Snapshot {
             }
         }
     }
+}
+
+fn is_root_ca(id: &ObjectId) -> bool {
+    id.resource == Resource::CONFIG_MAPS && &*id.key.name == root_ca::NAME
+}
+
+fn read_root_ca(id: &ObjectId, value: &[u8]) -> serde_json::Result<Option<RootCaView>> {
+    is_root_ca(id).then(|| serde_json::from_slice(value)).transpose()
 }
 
 static PODS: Resource = Resource::PODS;

@@ -17,6 +17,7 @@ pub mod pod_disruption_budget;
 pub mod quantity;
 pub mod replica_set;
 pub mod resource;
+pub mod root_ca;
 pub mod selector;
 pub mod service;
 pub mod template;

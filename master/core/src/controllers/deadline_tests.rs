@@ -6,7 +6,7 @@
 use embassy_time::{Duration, Instant};
 use serde_json::json;
 
-use super::model::{Model, NOW};
+use super::model::{CA, Model, NOW};
 use super::*;
 use crate::membership::{Arrival, Membership};
 use bramble_shared::ids::{BootId, Incarnation, NodeId};
@@ -51,6 +51,7 @@ impl Quiet {
             snapshot: self.model.snapshot(),
             contacts: &self.membership.contacts(at),
             power: &BTreeMap::new(),
+            root_ca: CA,
             now: Timestamp(NOW.0 + ms),
         };
         reconcile(&world)

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Outcome, World, deployment, endpoint_slice, garbage, namespaces, node_identity, node_lifecycle,
-    node_power, replica_set,
+    Outcome, World, deployment, endpoint_slice, garbage, namespace_basics, namespaces,
+    node_identity, node_lifecycle, node_power, replica_set,
 };
 use crate::action::Action;
 use crate::membership::Contacts;
@@ -41,20 +41,23 @@ pub enum Lane {
     ReplicaSets,
     /// Deployments.
     Deployments,
-    /// Namespaces.
+    /// Namespaces, for what each of them has from its beginning.
+    NamespaceBasics,
+    /// Namespaces, for those that go.
     Namespaces,
     /// Owners by uid, whether they exist or not.
     Garbage,
 }
 
 /// All lanes, those that move traffic first.
-pub const LANES: [Lane; 8] = [
+pub const LANES: [Lane; 9] = [
     Lane::Endpoints,
     Lane::NodeLifecycle,
     Lane::NodeIdentity,
     Lane::NodePower,
     Lane::ReplicaSets,
     Lane::Deployments,
+    Lane::NamespaceBasics,
     Lane::Namespaces,
     Lane::Garbage,
 ];
@@ -75,7 +78,9 @@ impl Lane {
             Self::NodeIdentity | Self::NodePower => [nameless()].into(),
             Self::ReplicaSets => snapshot.replica_sets().keys().cloned().collect(),
             Self::Deployments => snapshot.deployments().keys().cloned().collect(),
-            Self::Namespaces => snapshot.namespaces().keys().cloned().collect(),
+            Self::NamespaceBasics | Self::Namespaces => {
+                snapshot.namespaces().keys().cloned().collect()
+            }
             Self::Garbage => {
                 let deleting = snapshot.metas().filter(|(_, meta)| meta.deleting());
                 let deleting = deleting.map(|(_, meta)| &meta.uid);
@@ -85,7 +90,7 @@ impl Lane {
     }
 
     fn run(self, world: &World<'_>, key: &ObjectKey) -> Outcome {
-        let World { snapshot, contacts, power, now } = *world;
+        let World { snapshot, contacts, power, root_ca, now } = *world;
         match self {
             Self::Endpoints => endpoint_slice::reconcile_key(snapshot, contacts, key),
             Self::NodeLifecycle => node_lifecycle::reconcile_key(snapshot, contacts, key, now),
@@ -102,6 +107,7 @@ impl Lane {
                 .map(|deployment| deployment::reconcile_one(snapshot, deployment, now))
                 .unwrap_or_default(),
             Self::Namespaces => namespaces::reconcile_key(snapshot, key, now),
+            Self::NamespaceBasics => namespace_basics::reconcile_key(snapshot, key, root_ca),
             Self::Garbage => garbage::reconcile_key(snapshot, &key.name),
         }
     }
@@ -247,7 +253,10 @@ impl Lanes {
         self.note_garbage(snapshot, id, going);
         let namespace = ObjectKey::new("", &id.key.namespace);
         if snapshot.namespaces().get(&namespace).is_some_and(|it| it.meta.deleting()) {
-            self.dirty(Lane::Namespaces, namespace);
+            self.dirty(Lane::Namespaces, namespace.clone());
+        }
+        if namespace_basics::concerns(id) {
+            self.dirty(Lane::NamespaceBasics, namespace);
         }
         let key = &id.key;
         if id.resource == Resource::PODS {
@@ -271,6 +280,7 @@ impl Lanes {
         } else if id.resource == Resource::DEPLOYMENTS {
             self.dirty(Lane::Deployments, key.clone());
         } else if id.resource == Resource::NAMESPACES {
+            self.dirty(Lane::NamespaceBasics, key.clone());
             self.dirty(Lane::Namespaces, key.clone());
         }
     }

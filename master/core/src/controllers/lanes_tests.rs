@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::lanes::{LANES, Lane, Lanes};
-use super::model::{Model, NOW};
+use super::model::{CA, Model, NOW};
 use super::{World, garbage};
 use crate::action::Propagation;
 use crate::membership::{Contacts, NodeContact};
@@ -187,7 +187,13 @@ fn failed_key_is_looked_at_again_and_a_run_is_bounded() {
     }
     let (contacts, power) = (contacts(), std::collections::BTreeMap::new());
     let mut lanes = model.lanes.clone();
-    let world = World { snapshot: model.snapshot(), contacts: &contacts, power: &power, now: NOW };
+    let world = World {
+        snapshot: model.snapshot(),
+        contacts: &contacts,
+        power: &power,
+        root_ca: CA,
+        now: NOW,
+    };
     let first = lanes.run(Lane::Garbage, &world);
     assert_eq!(first.actions.len(), garbage::ACTIONS_MAX);
     assert!(lanes.pending(Lane::Garbage, NOW), "the rest stays dirty");

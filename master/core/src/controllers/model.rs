@@ -15,6 +15,9 @@ use crate::view::timestamp::Timestamp;
 /// The time at which tests run, 2001-09-09.
 pub(crate) const NOW: Timestamp = Timestamp(1_000_000_000_000);
 
+/// The CA's certificate in tests.
+pub(crate) const CA: &str = "the CA";
+
 /// Most runs until nothing may be left to do.
 const ROUNDS_MAX: usize = 60;
 
@@ -117,7 +120,13 @@ impl Model {
             let mut quiet = true;
             for lane in LANES {
                 let power = BTreeMap::new();
-                let world = World { snapshot: &self.snapshot, contacts, power: &power, now: NOW };
+                let world = World {
+                    snapshot: &self.snapshot,
+                    contacts,
+                    power: &power,
+                    root_ca: CA,
+                    now: NOW,
+                };
                 let run = self.lanes.run(lane, &world);
                 quiet &= run.actions.is_empty();
                 if !self.execute(run.actions) {
@@ -135,7 +144,7 @@ impl Model {
     /// What a pass over everything would still do.
     pub(crate) fn full_pass(&self, contacts: &Contacts) -> Vec<Action> {
         let (snapshot, power) = (&self.snapshot, BTreeMap::new());
-        reconcile(&World { snapshot, contacts, power: &power, now: NOW }).actions
+        reconcile(&World { snapshot, contacts, power: &power, root_ca: CA, now: NOW }).actions
     }
 
     /// Applies actions in order. A resource version changed by an earlier action of the same list is

@@ -22,6 +22,10 @@ impl Resource {
     pub const SERVICES: Self = Self::constant("", "services");
     /// `namespaces`.
     pub const NAMESPACES: Self = Self::constant("", "namespaces");
+    /// `serviceaccounts`.
+    pub const SERVICE_ACCOUNTS: Self = Self::constant("", "serviceaccounts");
+    /// `configmaps`.
+    pub const CONFIG_MAPS: Self = Self::constant("", "configmaps");
     /// `events`.
     pub const EVENTS: Self = Self::constant("", "events");
     /// `replicasets.apps`.
@@ -49,12 +53,14 @@ impl Resource {
 }
 
 /// The resources that this crate names itself: naming them again shares these strings.
-static KNOWN: [Resource; 9] = [
+static KNOWN: [Resource; 11] = [
     Resource::PODS,
     Resource::NODES,
     Resource::SERVICES,
     Resource::NAMESPACES,
     Resource::EVENTS,
+    Resource::SERVICE_ACCOUNTS,
+    Resource::CONFIG_MAPS,
     Resource::REPLICA_SETS,
     Resource::DEPLOYMENTS,
     Resource::ENDPOINT_SLICES,
