@@ -319,6 +319,8 @@ async fn read(
                     follow_clock(node, ms);
                     continue;
                 }
+                // This agent has not asked for any.
+                Ok(Some(ToAgent::Token(_))) => continue,
                 Ok(None) => break,
                 Err(error) => return SessionError::Frame(error),
             };

@@ -32,6 +32,7 @@ use embassy_time::{Duration, Instant, Timer};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::access::AccountTokens;
 use crate::clock;
 use crate::config::Config;
 use crate::heartbeat::{Heartbeats, StartHeartbeatsError};
@@ -108,6 +109,7 @@ pub(crate) async fn start(
     objects: &Objects,
     identity: &Arc<Identity>,
     tokens: &Arc<Tokens>,
+    account_tokens: &Arc<AccountTokens>,
 ) -> Result<Control, StartControlError> {
     bramble_clock::install();
     let address = SocketAddr::new(config.listen.ip(), config.heartbeat_port);
@@ -128,7 +130,7 @@ pub(crate) async fn start(
     };
     let nodes = Arc::new(NodeLink::new(
         Arc::clone(identity),
-        Arc::clone(tokens),
+        (Arc::clone(tokens), Arc::clone(account_tokens)),
         objects.clone(),
         Arc::clone(&events),
         Arc::clone(&heartbeats),

@@ -5,10 +5,13 @@
 
 mod accept;
 mod access;
+mod account_token;
 mod body;
+mod caller;
 mod collection;
 mod compress;
 mod discovery;
+mod impersonate;
 mod listener;
 mod logs;
 mod metrics;
@@ -36,17 +39,18 @@ use std::io;
 use std::sync::Arc;
 
 use bramble_api::{Resource, Status, registry};
+use bramble_master_core::access::user::User;
 use bramble_master_core::turns::Identity;
 use bramble_process::panics::Panicked;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
+use crate::access::{Access, AccountTokens, Authorizer};
 use crate::node_port::NodePort;
 use crate::objects::Objects;
 use crate::pool::{Pool, contained};
 use crate::token::Tokens;
-use access::User;
 use metrics::Metrics;
 use path::{ResourcePath, Route};
 use query::Query;
@@ -71,6 +75,10 @@ pub(crate) struct Api {
     pub(crate) objects: Objects,
     /// Join tokens.
     pub(crate) tokens: Arc<Tokens>,
+    /// Tokens of service accounts.
+    account_tokens: Arc<AccountTokens>,
+    /// What users may do.
+    authorizer: Arc<Authorizer>,
     /// The way to the nodes.
     pub(crate) nodes: Arc<dyn NodePort>,
     /// Address and port that clients reach us by.
@@ -93,7 +101,7 @@ impl Api {
     /// When the system has no more threads.
     pub(crate) fn new(
         objects: Objects,
-        tokens: Arc<Tokens>,
+        access: Access,
         nodes: Arc<dyn NodePort>,
         advertised: String,
         stopping: tokio::sync::watch::Receiver<bool>,
@@ -102,7 +110,9 @@ impl Api {
         let turns = Turns::default();
         Ok(Self {
             objects,
-            tokens,
+            tokens: access.tokens,
+            account_tokens: access.account_tokens,
+            authorizer: access.authorizer,
             nodes,
             advertised,
             stopping,
@@ -119,6 +129,8 @@ struct Call<'a> {
     api: &'a Arc<Api>,
     /// In whose name work is done.
     identity: &'a Identity,
+    /// Who asks.
+    user: &'a Arc<User>,
     resource: &'static Resource,
     /// Empty: cluster scope, or all namespaces.
     namespace: &'a str,
@@ -131,7 +143,7 @@ struct Call<'a> {
 /// Answers one request; never fails, errors and panics are answers.
 async fn handle(
     api: Arc<Api>,
-    user: User,
+    user: Arc<User>,
     identity: Identity,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -162,14 +174,20 @@ fn conclude(outcome: Result<Result<Response<Body>, Status>, Panicked>) -> Respon
 
 async fn dispatch(
     api: &Arc<Api>,
-    user: &User,
+    user: &Arc<User>,
     identity: &Identity,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
     let route = Route::parse(request.uri().path())
-        .map_err(|status| if user.name.is_empty() { Status::unauthorized() } else { status })?;
-    access::check(user, request.method(), &route)?;
-    let query = Query::parse(request.uri().query().unwrap_or(""), options_kind(request.method()))?;
+        .map_err(|status| if user.anonymous() { Status::unauthorized() } else { status })?;
+    let query = request.uri().query().unwrap_or("");
+    let query = Query::parse(query, options_kind(request.method()));
+    let path = request.uri().path();
+    let asked = access::attributes(request.method(), path, &route, query.as_ref().ok());
+    let taken_on = impersonate::impersonated(&api.authorizer, user, request.headers())?;
+    let user = &taken_on.map_or_else(|| Arc::clone(user), Arc::new);
+    access::check(&api.authorizer, user, &route, &asked)?;
+    let query = query?;
     let reading = request.method() == Method::GET;
     let turn = match Cost::of(&route, &query, &request) {
         Some(cost) => Some(api.turns.take(identity, cost).await?),
@@ -214,15 +232,12 @@ fn options_kind(method: &Method) -> &'static str {
 
 async fn resource(
     api: &Arc<Api>,
-    user: &User,
+    user: &Arc<User>,
     identity: &Identity,
     path: &ResourcePath,
     query: &Query,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    if review::is_review(path) {
-        return review::handle(user, path, request).await;
-    }
     let resource = registry::find(&path.group, &path.version, &path.resource)
         .ok_or_else(Status::not_found_path)?;
     if !resource.namespaced && !path.namespace.is_empty() {
@@ -235,6 +250,7 @@ async fn resource(
     let call = Call {
         api,
         identity,
+        user,
         resource,
         namespace: &path.namespace,
         name: &path.name,
@@ -258,6 +274,9 @@ async fn resource(
     };
     if !resource.verbs.contains(&verb) {
         return Err(Status::method_not_supported(resource, verb));
+    }
+    if let Some(question) = resource.question {
+        return review::answer(&call, question, body).await;
     }
     match verb {
         "get" => read::get(&call).await,

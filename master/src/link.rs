@@ -27,6 +27,7 @@ mod reports;
 mod service;
 mod session;
 mod time_told;
+mod tokens;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 pub(crate) use desired::Desired;
 
+use crate::access::AccountTokens;
 use crate::clock;
 use crate::control::events::EventRecorder;
 use crate::heartbeat::Heartbeats;
@@ -99,6 +101,7 @@ pub(crate) struct ClusterFacts {
 pub(crate) struct NodeLink {
     identity: Arc<Identity>,
     tokens: Arc<Tokens>,
+    account_tokens: Arc<AccountTokens>,
     objects: Objects,
     events: Arc<EventRecorder>,
     heartbeats: Arc<Heartbeats>,
@@ -115,7 +118,7 @@ impl NodeLink {
     /// A link without nodes.
     pub(crate) fn new(
         identity: Arc<Identity>,
-        tokens: Arc<Tokens>,
+        (tokens, account_tokens): (Arc<Tokens>, Arc<AccountTokens>),
         objects: Objects,
         events: Arc<EventRecorder>,
         heartbeats: Arc<Heartbeats>,
@@ -130,6 +133,7 @@ impl NodeLink {
         Self {
             identity,
             tokens,
+            account_tokens,
             objects,
             events,
             heartbeats,

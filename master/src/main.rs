@@ -1,6 +1,7 @@
 //! `bramble`: the master of a bramble, and its command line.
 #![forbid(unsafe_code)]
 
+mod access;
 mod bootstrap;
 mod cli;
 mod clock;

@@ -25,13 +25,16 @@ mod update;
 
 use std::sync::Arc;
 
-use bramble_api::pod_security::Level;
 use bramble_api::{Resource, Status};
+use bramble_master_core::access::user::User;
 use bramble_shared::link::Ipv4Range;
 use bramble_store::{Class, KeyValue, Revision, Store};
 use serde_json::Value;
 
+use admission::Chain;
+
 pub(crate) use addresses::Addresses;
+pub(crate) use admission::{AdmissionConfig, Notes};
 pub(crate) use key::store_status;
 pub(crate) use list::{List, ListOptions, Page, prefix};
 pub(crate) use patch::{Patch, PatchRequest, Patched};
@@ -42,8 +45,7 @@ pub(crate) use stored::{Shape, append, append_at, decode, decode_for_columns, se
 pub(crate) struct Objects {
     store: Arc<dyn Store>,
     addresses: Arc<Addresses>,
-    /// Level of pods in namespaces that do not say.
-    pod_security_default: Level,
+    admission: Arc<Chain>,
 }
 
 /// Which part of an object a write may change.
@@ -65,6 +67,10 @@ pub(crate) struct WriteOptions {
     pub(crate) class: Option<Class>,
     /// Who is to be named in `metadata.managedFields`; nobody for the master's own controllers.
     pub(crate) field_manager: Option<String>,
+    /// Who asks; nobody for the master itself.
+    pub(crate) user: Option<Arc<User>>,
+    /// Where it is said what those think who admitted the write.
+    pub(crate) notes: Notes,
 }
 
 /// What becomes of the objects that an object owns.
@@ -92,6 +98,8 @@ pub(crate) struct DeleteOptions {
     pub(crate) propagation: Option<Propagation>,
     /// Checks everything and stores nothing.
     pub(crate) dry_run: bool,
+    /// Who asks; nobody for the master itself.
+    pub(crate) user: Option<Arc<User>>,
 }
 
 impl Objects {
@@ -106,15 +114,15 @@ impl Objects {
         node_port_range: (u16, u16),
     ) -> Result<Self, Status> {
         let addresses = Arc::new(Addresses::new(service_range, node_port_range));
-        let pod_security_default = Level::default();
-        let objects = Self { store, addresses, pod_security_default };
+        let admission = Arc::new(Chain::new(&AdmissionConfig::default()));
+        let objects = Self { store, addresses, admission };
         objects.repair_allocations().await?;
         Ok(objects)
     }
 
-    /// Holds pods of namespaces that do not say to a level.
-    pub(crate) fn with_pod_security_default(mut self, level: Level) -> Self {
-        self.pod_security_default = level;
+    /// Has writes admitted as an administrator wants it.
+    pub(crate) fn with_admission(mut self, config: &AdmissionConfig) -> Self {
+        self.admission = Arc::new(Chain::new(config));
         self
     }
 

@@ -6,6 +6,7 @@
 //!                    admin.crt admin.key
 //!                    join.pub                   checks the tokens of cards
 //!                    join.key                   signs them; only where cards are flashed
+//!                    service-account.key        signs the tokens of service accounts
 //!                    server.crt server.key      made again when the addresses change
 //!                    store.log                 the store's; see `durable_state.rs`
 //! <data-dir>/admin.kubeconfig
@@ -14,6 +15,7 @@
 //! The folder is made beside its place and renamed into it, so it is there whole, with the store,
 //! or not at all. Knows nothing of the store: [`Identity::create`] takes its making as a closure.
 
+mod account_key;
 mod authority;
 mod join_key;
 mod kubeconfig;
@@ -30,6 +32,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::durable::{self, WriteFileError};
 use origin::{CLUSTER_ID, JOIN_PRIVATE, JOIN_PUBLIC};
 
+pub(crate) use account_key::AccountKey;
 pub(crate) use authority::{
     Authority, Issued, SignError, certificate_key_sha256, request_key_sha256,
 };
@@ -37,15 +40,10 @@ pub(crate) use join_key::{JoinKey, JoinVerifier};
 pub(crate) use kubeconfig::kubeconfig;
 pub(crate) use origin::{CARD_FILES, Origin, TakeIdentityError, valid_cluster_id};
 
-/// Group whose members may do everything.
-pub(crate) const GROUP_MASTERS: &str = "system:masters";
-/// Group of all nodes.
-pub(crate) const GROUP_NODES: &str = "system:nodes";
-/// What the common name of a node's certificate starts with.
-pub(crate) const NODE_USER_PREFIX: &str = "system:node:";
-
 const FOLDER: &str = "cluster";
 const FOLDER_UNFINISHED: &str = "cluster.new";
+/// Signs the tokens of service accounts.
+const ACCOUNT_KEY: &str = "service-account.key";
 
 /// The identity of the cluster that this master serves.
 #[derive(Debug)]
@@ -197,6 +195,23 @@ impl Identity {
         let damaged =
             |problem: SignError| IdentityError::Damaged { path, problem: problem.to_string() };
         JoinKey::from_pem(&pem).map(Some).map_err(damaged)
+    }
+
+    /// Reads the key that signs the tokens of service accounts; makes it at the master's first start.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made, read or written, or is damaged.
+    pub(crate) fn account_key(&self) -> Result<AccountKey, IdentityError> {
+        let path = self.folder.join(ACCOUNT_KEY);
+        if !path.exists() {
+            durable::write_file(&path, AccountKey::create_pem()?.as_bytes())?;
+        }
+        let damaged = |problem: SignError| IdentityError::Damaged {
+            path: path.clone(),
+            problem: problem.to_string(),
+        };
+        AccountKey::from_pem(&read(&path)?).map_err(damaged)
     }
 
     /// Reads the files that a card of this cluster's master carries.
@@ -367,6 +382,17 @@ mod tests {
             identity.join
         };
         assert_eq!(join(), join());
+    }
+
+    #[test]
+    fn key_of_service_accounts_is_made_once_and_a_damaged_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity =
+            Identity::create::<IdentityError>(folder.path(), Origin::New, |_, _| Ok(())).unwrap();
+        let token = identity.account_key().unwrap().sign(&serde_json::json!({})).unwrap();
+        assert!(identity.account_key().unwrap().verify(&token).is_some());
+        fs::write(folder.path().join("cluster/service-account.key"), "").unwrap();
+        assert!(matches!(identity.account_key(), Err(IdentityError::Damaged { .. })));
     }
 
     #[test]

@@ -15,12 +15,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::access::{self, Access, AccountTokens, Authorizer};
 use crate::bootstrap::{self, ApiAddress};
 use crate::config::Config;
 use crate::control::{self, StartControlError};
 use crate::durable_state::{self, OpenStateError};
 use crate::http::{self, Api, GIT_VERSION, TlsError};
-use crate::objects::Objects;
+use crate::objects::{AdmissionConfig, Objects, store_status};
 use crate::open_files;
 use crate::pki::{Identity, IdentityError, Origin};
 use crate::telemetry;
@@ -105,7 +106,10 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
 
     let objects = Objects::open(Arc::clone(&store), config.service_range, config.node_port_range)
         .await?
-        .with_pod_security_default(config.pod_security_default);
+        .with_admission(&AdmissionConfig {
+            pod_security_default: config.pod_security_default,
+            service_accounts: true,
+        });
     let api_address = ApiAddress {
         service: config.api_service_address(),
         address: config.advertise_address,
@@ -116,12 +120,20 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     }
 
     let tokens = Arc::new(Tokens::new(Arc::clone(&store), &identity));
+    let account_key = identity.account_key()?;
+    let account_tokens = Arc::new(AccountTokens::new(account_key, objects.clone()));
+    let authorizer = Arc::new(Authorizer::default());
+    // Before anybody can ask; the watch for what follows is begun anew below.
+    authorizer.load(store.as_ref()).await.map_err(store_status)?;
+    let following = tokio::spawn(Arc::clone(&authorizer).follow(objects.clone()));
+    let roles = tokio::spawn(access::ensure_default_roles(objects.clone()));
     let (stop, stopping) = watch::channel(false);
     let advertised = format!("{}:{}", config.advertise_address, address.port());
-    let control = control::start(&config, &objects, &identity, &tokens).await?;
+    let control = control::start(&config, &objects, &identity, &tokens, &account_tokens).await?;
     let keeping = tokio::spawn(bootstrap::keep(objects.clone(), api_address));
     let nodes = Arc::clone(&control.nodes);
-    let api = Api::new(objects, tokens, nodes, advertised.clone(), stopping);
+    let access = Access { tokens, account_tokens, authorizer };
+    let api = Api::new(objects, access, nodes, advertised.clone(), stopping);
     let api = Arc::new(api.map_err(ServerError::Runtime)?);
     let pool = Arc::clone(&api.pool);
     let memory = tokio::spawn(keep_memory());
@@ -140,6 +152,8 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     pool.stop();
     memory.abort();
     keeping.abort();
+    following.abort();
+    roles.abort();
     control.stop();
     Ok(())
 }

@@ -1,154 +1,12 @@
 //! Real kubectl against a real master, for everything that needs no node.
 //!
 //! Skips, with a reason, where there is no kubectl.
-#![expect(clippy::print_stderr, reason = "a test that cannot run here says why")]
+
+mod cluster;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
-use tempfile::TempDir;
-
-/// A master of its own on a free port of the loopback interface.
-struct Master {
-    child: Child,
-    folder: TempDir,
-}
-
-impl Master {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let child = spawn(folder.path(), "127.0.0.1:0");
-        let master = Self { child, folder };
-        master.wait();
-        master
-    }
-
-    /// Kills the process, as a power cut would, and starts it again.
-    fn crash_and_restart(&mut self) {
-        self.child.kill().expect("the master runs");
-        self.child.wait().expect("the master was ours");
-        fs::remove_file(self.kubeconfig()).expect("there was a kubeconfig");
-        self.child = spawn(self.folder.path(), "127.0.0.1:0");
-        self.wait();
-    }
-
-    fn wait(&self) {
-        for _ in 0..200 {
-            if self.kubeconfig().exists() && self.kubectl(&["get", "--raw", "/readyz"]).is_ok() {
-                return;
-            }
-            sleep(Duration::from_millis(100));
-        }
-        panic!("the master is not ready: {}", self.log());
-    }
-
-    fn kubeconfig(&self) -> PathBuf {
-        self.folder.path().join("data/admin.kubeconfig")
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    /// Address as the kubeconfig has it.
-    fn address(&self) -> String {
-        let text = fs::read_to_string(self.kubeconfig()).expect("a kubeconfig");
-        let (_, rest) = text.split_once("server: https://").expect("a server");
-        rest.lines().next().expect("an address").to_owned()
-    }
-
-    /// Runs kubectl; gives its output, or its error text.
-    fn kubectl(&self, args: &[&str]) -> Result<String, String> {
-        let mut command = Command::new("kubectl");
-        command
-            .env("KUBECONFIG", self.kubeconfig())
-            .env("HOME", self.folder.path())
-            .arg("--request-timeout=20s")
-            .args(args);
-        text(command.output().expect("kubectl starts"))
-    }
-
-    #[track_caller]
-    fn check(&self, command: &str, expected: &str) {
-        let args: Vec<&str> = command.split_whitespace().collect();
-        match self.kubectl(&args) {
-            Ok(output) => assert!(output.contains(expected), "kubectl {command}: {output}"),
-            Err(error) => panic!("kubectl {command}: {error}\n{}", self.log()),
-        }
-    }
-
-    #[track_caller]
-    fn refuse(&self, command: &str, expected: &str) {
-        let args: Vec<&str> = command.split_whitespace().collect();
-        let error = self.kubectl(&args).expect_err(command);
-        assert!(error.contains(expected), "kubectl {command}: {error}");
-    }
-
-    #[track_caller]
-    fn wait_for(&self, command: &str, expected: &str) {
-        let args: Vec<&str> = command.split_whitespace().collect();
-        for _ in 0..100 {
-            if self.kubectl(&args).is_ok_and(|output| output.contains(expected)) {
-                return;
-            }
-            sleep(Duration::from_millis(100));
-        }
-        panic!("kubectl {command} never said {expected}: {:?}", self.kubectl(&args));
-    }
-
-    fn apply(&self, manifest: &str) -> String {
-        let path = self.folder.path().join("manifest.yaml");
-        fs::write(&path, manifest).expect("a manifest");
-        let path = path.to_str().expect("a path in UTF-8");
-        self.kubectl(&["apply", "-f", path]).expect("apply")
-    }
-
-    fn bramble(&self, args: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bramble"));
-        command
-            .args(args)
-            .arg("--data-dir")
-            .arg(self.folder.path().join("data"))
-            .args(["--listen", &self.address()]);
-        text(command.output().expect("bramble starts"))
-    }
-}
-
-impl Drop for Master {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(folder: &Path, listen: &str) -> Child {
-    let log =
-        fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log file");
-    Command::new(env!("CARGO_BIN_EXE_bramble"))
-        .args(["server", "--listen", listen, "--data-dir"])
-        .arg(folder.join("data"))
-        .stderr(log)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the master starts")
-}
-
-fn text(output: Output) -> Result<String, String> {
-    let own = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(own(&output.stdout)) } else { Err(own(&output.stderr)) }
-}
-
-/// Tells whether kubectl is here; says so if it is not.
-fn kubectl_missing() -> bool {
-    let missing = Command::new("kubectl").arg("version").arg("--client").output().is_err();
-    if missing {
-        eprintln!("skipped: there is no kubectl on this machine");
-    }
-    missing
-}
+use cluster::{Master, kubectl_missing, spawn};
 
 #[test]
 fn objects_of_two_forms_are_read_in_the_one_that_is_asked_for() {
@@ -250,7 +108,7 @@ spec:
     master.check("get deployment web -o wide", "nginx:2");
     master.check("get service web -o jsonpath={.spec.ports[0].targetPort}", "81");
     assert_eq!(master.kubectl(&args).expect("the service"), before);
-    let path = master.folder.path().join("manifest.yaml");
+    let path = master.folder().join("manifest.yaml");
     let path = path.to_str().expect("a path in UTF-8");
     master.check(&format!("apply --server-side --force-conflicts -f {path}"), "applied");
     master.check(&format!("delete -f {path}"), "deleted");
@@ -271,7 +129,7 @@ items:
     assert_eq!(master.apply(list), "configmap/one created\nconfigmap/two created\n");
     let changed = list.replace("{name: two}, data: {a: b}", "{name: two}, data: {a: c}");
     assert_eq!(master.apply(&changed), "configmap/one unchanged\nconfigmap/two configured\n");
-    let path = master.folder.path().join("manifest.yaml");
+    let path = master.folder().join("manifest.yaml");
     let path = path.to_str().expect("a path in UTF-8");
     master.check(&format!("delete -f {path}"), "deleted");
     master.check(&format!("create -f {path}"), "configmap/two created");
@@ -286,7 +144,7 @@ fn mistakes_are_told_clearly() {
         return;
     }
     let master = Master::start();
-    let path = master.folder.path().join("bad.yaml");
+    let path = master.folder().join("bad.yaml");
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndatta: {}\n";
     fs::write(&path, text).expect("a manifest");
     let path = path.to_str().expect("a path in UTF-8");
@@ -305,7 +163,7 @@ fn nobody_gets_in_without_a_certificate() {
     let text = fs::read_to_string(master.kubeconfig()).expect("a kubeconfig");
     let (head, _) = text.split_once("    client-certificate-data").expect("a certificate");
     let (_, contexts) = text.split_once("contexts:").expect("contexts");
-    let path = master.folder.path().join("nobody.kubeconfig");
+    let path = master.folder().join("nobody.kubeconfig");
     fs::write(&path, format!("{head}    token: made-up\ncontexts:{contexts}")).expect("written");
     let path = path.to_str().expect("a path in UTF-8");
     for command in ["get pods", "get secrets -A", "get --raw /metrics", "get --raw /apis"] {

@@ -26,6 +26,7 @@ mod pod;
 mod service;
 mod status;
 mod streams;
+mod token;
 mod upgrade;
 mod volume;
 
@@ -43,6 +44,7 @@ pub use status::{
     ContainerState, ContainerStatus, Event, NodeConditions, PodPhase, PodStatus, ToMaster,
 };
 pub use streams::{LogsRequest, StreamReply, StreamRequest};
+pub use token::{TokenAnswer, TokenReply, TokenRequest};
 pub use upgrade::{UpgradeData, UpgradeReply, UpgradeRequest, UpgradeStage};
 pub use volume::{DataItem, FileSource, Volume, VolumeSource};
 

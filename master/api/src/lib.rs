@@ -29,5 +29,5 @@ pub mod timestamp;
 pub mod unsupported;
 pub mod validate;
 
-pub use resource::{Class, Handler, Holds, Resource, Strategy, Subresource};
+pub use resource::{Class, Handler, Holds, Question, Resource, Strategy, Subresource};
 pub use status::{FieldError, Status};

@@ -63,6 +63,25 @@ pub struct Resource {
     pub strategy: Strategy,
     /// How its objects are kept, if not as they are served.
     pub storage: Option<Storage>,
+    /// What is asked by creating one, if that is answered and nothing is kept.
+    pub question: Option<Question>,
+}
+
+/// What is asked by creating an object that is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Whose a token is.
+    Token,
+    /// Who asks.
+    Oneself,
+    /// What somebody may do.
+    Access,
+    /// What somebody may do in the namespace.
+    LocalAccess,
+    /// What the one who asks may do.
+    OwnAccess,
+    /// All that the one who asks may do in a namespace.
+    OwnRules,
 }
 
 /// How objects are kept that are served in more than one form: all forms have the same objects.
@@ -170,6 +189,8 @@ pub enum Handler {
     Eviction,
     /// The finalizers in a namespace's spec.
     Finalize,
+    /// A token of a service account.
+    Token,
 }
 
 /// Verbs of a resource that can be stored.
@@ -208,6 +229,7 @@ impl Resource {
             pod_spec: None,
             strategy: Strategy::PLAIN,
             storage: None,
+            question: None,
         }
     }
 
@@ -220,6 +242,21 @@ impl Resource {
         singular: &'static str,
     ) -> Self {
         Self { namespaced: false, ..Self::namespaced(group, version, kind, plural, singular) }
+    }
+
+    /// A question that is asked at cluster scope.
+    pub(crate) const fn question(
+        group: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+        singular: &'static str,
+        question: Question,
+    ) -> Self {
+        Self {
+            verbs: &["create"],
+            question: Some(question),
+            ..Self::cluster(group, "v1", kind, plural, singular)
+        }
     }
 
     /// Group and version as an object's `apiVersion` has them.

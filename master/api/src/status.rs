@@ -350,6 +350,29 @@ impl Status {
         Self::new(403, "Forbidden", message).about(resource, name)
     }
 
+    /// The client may not do it to an object of a resource that need not exist.
+    #[must_use]
+    pub fn forbidden_resource(group: &str, plural: &str, name: &str, detail: &str) -> Self {
+        let resource = match (plural, group) {
+            ("", _) => String::new(),
+            (plural, "") => plural.to_owned(),
+            (plural, group) => format!("{plural}.{group}"),
+        };
+        let object = match (resource.as_str(), name) {
+            ("", _) => "forbidden".to_owned(),
+            (resource, "") => format!("{resource} is forbidden"),
+            (resource, name) => format!("{resource} \"{name}\" is forbidden"),
+        };
+        let mut status = Self::new(403, "Forbidden", format!("{object}: {detail}"));
+        status.details = Some(Box::new(Details {
+            name: name.to_owned(),
+            group: group.to_owned(),
+            kind: plural.to_owned(),
+            ..Details::default()
+        }));
+        status
+    }
+
     /// The client may not do it.
     #[must_use]
     pub fn forbidden_message(message: impl Into<String>) -> Self {

@@ -85,6 +85,22 @@ pub enum ClientCommand {
   bramble version
   bramble version --client")]
     Version(VersionArgs),
+    /// Ask what you may do, and who you are to the cluster
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  bramble auth can-i delete pods
+  bramble auth can-i get pods/web -n shop
+  bramble auth whoami"
+    )]
+    Auth(AuthCommand),
+    /// Give a person a kubeconfig of his own
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  bramble kubeconfig create eve --group shop -o eve.kubeconfig"
+    )]
+    Kubeconfig(KubeconfigCommand),
     /// See the boards of the cluster
     #[command(
         subcommand,
@@ -96,6 +112,72 @@ pub enum ClientCommand {
   bramble node revoke pi-2"
     )]
     Node(NodeCommand),
+}
+
+/// What is asked about oneself.
+#[derive(Debug, Subcommand)]
+pub enum AuthCommand {
+    /// Say whether you may do something; the exit code says it, too
+    #[command(name = "can-i")]
+    CanI(CanIArgs),
+    /// Say who you are to the cluster
+    Whoami(WhoamiArgs),
+}
+
+/// Arguments of `auth can-i`.
+#[derive(Debug, Args)]
+pub struct CanIArgs {
+    /// What is to be done: get, list, create, delete, ...
+    pub(crate) verb: String,
+    /// With what: pods, deploy/web, or a path such as /metrics
+    pub(crate) what: String,
+    /// With which part of it: log, scale, ...
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subresource: Option<String>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// Arguments of `auth whoami`.
+#[derive(Debug, Args)]
+pub struct WhoamiArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// What is done with kubeconfigs.
+#[derive(Debug, Subcommand)]
+pub enum KubeconfigCommand {
+    /// Make a key and have a certificate signed for it, and print the kubeconfig
+    #[command(after_help = "Examples:
+  bramble kubeconfig create eve --group shop -o eve.kubeconfig
+  kubectl create rolebinding eve --clusterrole=edit --user=eve -n shop
+
+The certificate cannot be taken back before it ends; the rights of eve can, at any time: they are in
+roles and bindings.")]
+    Create(KubeconfigCreateArgs),
+}
+
+/// Arguments of `kubeconfig create`.
+#[derive(Debug, Args)]
+pub struct KubeconfigCreateArgs {
+    /// Name of the person, as bindings have it
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) user: String,
+    /// Group that the person is a member of
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// Days until the certificate ends
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) days: u32,
+    /// File to write, instead of printing; it must not be there yet
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// What is done with nodes.
@@ -609,6 +691,9 @@ mod tests {
             "cluster-info --context home",
             "version --client -o json",
             "node list",
+            "auth can-i get pods/web -n shop",
+            "auth whoami",
+            "kubeconfig create eve --group shop -o eve.kubeconfig",
         ];
         for line in lines {
             if let Err(error) = parse(line) {

@@ -20,6 +20,8 @@ pub(crate) enum Scope {
 /// What every command needs.
 pub(crate) struct Session<'a> {
     pub(crate) client: Client,
+    /// Certificates that may sign the server's, in PEM.
+    pub(crate) authority: Option<Vec<u8>>,
     /// Namespace of the command.
     pub(crate) namespace: String,
     /// Whether the user gave it.
@@ -48,6 +50,7 @@ impl<'a> Session<'a> {
         let given = connection.namespace.clone();
         Ok(Self {
             client: Client::new(&target, connection.request_timeout)?,
+            authority: target.authority.clone(),
             namespace_given: given.is_some(),
             namespace: given.or(target.namespace).unwrap_or_else(|| "default".to_owned()),
             out,

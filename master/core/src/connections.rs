@@ -183,11 +183,15 @@ impl Connections {
     }
 
     /// Moves a connection to the places of those that it has turned out to be one of. One that
-    /// was evicted meanwhile is refused.
+    /// was evicted meanwhile is refused. What it is doing goes on.
     pub fn identify(&mut self, id: ConnectionId, peer: Peer, now: Instant) -> Admission {
         let Some(connection) = self.leave(id) else { return Admission::Refuse };
         let source = connection.source;
-        let idle = Use::Idle { since: now };
+        // Who shows who he is with a request is being answered already.
+        let idle = match connection.use_ {
+            Use::Busy { since, requests } => Use::Busy { since, requests },
+            Use::Arrived { .. } | Use::Idle { .. } => Use::Idle { since: now },
+        };
         let (class, owner, use_) = match peer {
             Peer::Anonymous => (Class::Unknown, Owner::Source(source), idle),
             Peer::Client(user) => (Class::Client, Owner::Name(user), idle),

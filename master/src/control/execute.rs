@@ -209,6 +209,7 @@ impl Executor {
                 Propagation::Orphan => objects::Propagation::Orphan,
             }),
             dry_run: false,
+            user: None,
         };
         let resource = row(&target.resource)?;
         self.objects.delete(resource, &target.namespace, &target.name, &options).await.map(|_| ())

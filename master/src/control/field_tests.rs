@@ -41,6 +41,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use yamux::{Config as MuxConfig, Connection, Mode, Stream};
 
 use super::Control;
+use crate::access::{Access, AccountTokens};
 use crate::bootstrap::{ApiAddress, bootstrap};
 use crate::config::{Config, StoreKind};
 use crate::http::{self, Api};
@@ -103,10 +104,15 @@ impl Master {
         };
         assert_eq!(bootstrap(&objects, api_address).await, []);
         let tokens = Arc::new(Tokens::new(store, &identity));
-        let control = super::start(&config, &objects, &identity, &tokens).await.unwrap();
+        let account_key = identity.account_key().unwrap();
+        let account_tokens = Arc::new(AccountTokens::new(account_key, objects.clone()));
+        let control =
+            super::start(&config, &objects, &identity, &tokens, &account_tokens).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let nodes = Arc::clone(&control.nodes);
-        let api = Api::new(objects.clone(), Arc::clone(&tokens), nodes, String::new(), stopping);
+        let authorizer = Arc::default();
+        let access = Access { tokens: Arc::clone(&tokens), account_tokens, authorizer };
+        let api = Api::new(objects.clone(), access, nodes, String::new(), stopping);
         tokio::spawn(http::serve(listener, tls, Arc::new(api.unwrap())));
         Self { _folder: folder, address, objects, identity, tokens, control, _stop: stop }
     }
@@ -344,7 +350,9 @@ impl Board {
                     let _ = self.control.flush().await;
                 }
                 ToAgent::TimeOfDay(_) => {}
-                other @ (ToAgent::Change(_) | ToAgent::Synced { .. }) => return Some(other),
+                other @ (ToAgent::Change(_) | ToAgent::Synced { .. } | ToAgent::Token(_)) => {
+                    return Some(other);
+                }
             }
         }
     }

@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 use super::path::Document;
 use super::response::{self, Body};
 use super::{Api, accept};
+use crate::access::ISSUER;
 
 const JSON: &str = "application/json";
+/// Type of the keys that sign tokens.
+const JWK_SET: &str = "application/jwk-set+json";
 /// Type of OpenAPI version 2 in protobuf, and its spelling of old, which is no valid media type.
 const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const OPENAPI_PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
@@ -49,6 +52,11 @@ pub(super) fn handle(
         Document::Group(group) => discovery::api_group(group).ok_or_else(Status::not_found_path)?,
         Document::Resources(group, version) => {
             discovery::api_resources(group, version).ok_or_else(Status::not_found_path)?
+        }
+        Document::TokenIssuer => return Ok(cacheable(JSON, encode(&token_issuer(api)), headers)),
+        Document::TokenKeys => {
+            let keys = json!({ "keys": [api.account_tokens.jwk()] });
+            return Ok(cacheable(JWK_SET, encode(&keys), headers));
         }
         Document::OpenApiV2 => return openapi_v2(headers),
         Document::OpenApiIndex => {
@@ -86,6 +94,17 @@ fn openapi_v2(headers: &HeaderMap) -> Result<Response<Body>, Status> {
         cacheable(OPENAPI_PROTOBUF, openapi::v2_protobuf().into(), headers)
     } else {
         cacheable(JSON, openapi::v2_json().into(), headers)
+    })
+}
+
+/// Says who signs the tokens of service accounts, as OpenID Connect has it.
+fn token_issuer(api: &Api) -> Value {
+    json!({
+        "issuer": ISSUER,
+        "jwks_uri": format!("https://{}/openid/v1/jwks", api.advertised),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
     })
 }
 

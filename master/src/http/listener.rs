@@ -1,9 +1,13 @@
 //! The one TLS port: accepts connections and gives each to whom it is for.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bramble_api::Status;
+use bramble_master_core::access::user::User;
 use bramble_master_core::connections::{Peer, Source};
 use bramble_master_core::turns::Identity;
 use bramble_shared::link::{JOIN_ALPN, LINK_ALPN};
@@ -20,20 +24,19 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
-use super::access::User;
 use super::compress::{Expected, FromHere};
 use super::places::{Place, Places};
 use super::spawner::Spawner;
-use super::{Api, handle, response};
+use super::{Api, caller, handle, response};
 use crate::pool::contained;
 
 /// Time that a client has for the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time after which a client that takes nothing is cut off, in milliseconds.
 const STALLED_MS: u32 = 30_000;
-/// Requests at a time on one connection of somebody without identity, who may only ask for health
-/// and version.
-const ANONYMOUS_STREAMS_MAX: u32 = 8;
+/// Requests at a time on one connection without a certificate. Strangers' are answered at once; a pod
+/// comes with a token, and a controller in it follows many kinds over one connection.
+const ANONYMOUS_STREAMS_MAX: u32 = 64;
 /// Requests at a time on one connection of a known client, as upstream.
 const STREAMS_MAX: u32 = 250;
 /// An answer up to this length is with the kernel at once, whatever its reader does.
@@ -125,7 +128,7 @@ async fn route(
     let user = session
         .peer_certificates()
         .and_then(<[_]>::first)
-        .map(User::from_certificate)
+        .map(caller::from_certificate)
         .unwrap_or_default();
     let revoked = revoked(&stream, &api, &user).await;
     let unknown = Identity::Source(Source::from(peer.ip()));
@@ -187,7 +190,8 @@ async fn http(
     place: &Arc<Place>,
     graceful: hyper_util::server::graceful::Watcher,
 ) {
-    let streams_max = if user.name.is_empty() { ANONYMOUS_STREAMS_MAX } else { STREAMS_MAX };
+    let known = Arc::new(AtomicBool::new(!user.anonymous()));
+    let streams_max = if user.anonymous() { ANONYMOUS_STREAMS_MAX } else { STREAMS_MAX };
     let spawner = Spawner { pool: Arc::clone(&api.pool), identity: identity.clone() };
     let mut builder = auto::Builder::new(spawner);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -210,14 +214,29 @@ async fn http(
         }
         let (api, user, identity) = (Arc::clone(&api), user.clone(), identity.clone());
         let mut busy = place.begin_request();
+        let (place, known) = (Arc::clone(&place), Arc::clone(&known));
         async move {
-            let answer = handle(api, user, identity, request).await;
+            let user = caller::of_request(&api, &user, request.headers()).await;
+            let identity = if user.anonymous() {
+                identity
+            } else {
+                let name: Arc<str> = user.name.as_str().into();
+                // Whoever shows a token is no stranger; the first one says whose the connection is.
+                if !known.swap(true, Ordering::Relaxed)
+                    && !place.identify(Peer::Client(Arc::clone(&name)))
+                {
+                    let busy_now = Status::too_many_requests("too many connections", 1);
+                    return Ok(response::holding(response::status(&busy_now), busy));
+                }
+                Identity::User(name)
+            };
+            let answer = handle(api, Arc::new(user), identity, request).await;
             // One that is made while it is sent says about how long it will be.
             let expected = answer.extensions().get::<Expected>().map_or(0, |expected| expected.0);
             if answer.body().size_hint().lower().max(expected) > ANSWER_BYTES_AT_ONCE {
                 busy.end_connection_after(ANSWER_TIME_MAX);
             }
-            Ok::<_, std::convert::Infallible>(response::holding(answer, busy))
+            Ok::<_, Infallible>(response::holding(answer, busy))
         }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

@@ -56,6 +56,10 @@ pub(super) enum Document {
     OpenApiIndex,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/G/V`.
     OpenApi(String, String),
+    /// `/.well-known/openid-configuration`.
+    TokenIssuer,
+    /// `/openid/v1/jwks`.
+    TokenKeys,
 }
 
 /// Objects, one object, or a part of one.
@@ -73,6 +77,13 @@ pub(super) struct ResourcePath {
     pub(super) name: String,
     /// Subresource, empty for the object itself.
     pub(super) subresource: String,
+}
+
+impl ResourcePath {
+    /// Whether this is one namespace itself, or a part of it.
+    pub(super) fn is_namespace(&self) -> bool {
+        self.group.is_empty() && self.resource == "namespaces" && !self.name.is_empty()
+    }
 }
 
 impl Route {
@@ -115,6 +126,8 @@ impl Route {
             ["apis", group, version] => {
                 Self::Discovery(Document::Resources(own(group), own(version)))
             }
+            [".well-known", "openid-configuration"] => Self::Discovery(Document::TokenIssuer),
+            ["openid", "v1", "jwks"] => Self::Discovery(Document::TokenKeys),
             ["openapi", "v2"] => Self::Discovery(Document::OpenApiV2),
             ["openapi", "v3"] => Self::Discovery(Document::OpenApiIndex),
             ["openapi", "v3", "api", version] => {
@@ -242,6 +255,8 @@ mod tests {
         check("/apis/", Document::Groups);
         check("/apis/apps/v1", Document::Resources("apps".to_owned(), "v1".to_owned()));
         check("/openapi/v2", Document::OpenApiV2);
+        check("/.well-known/openid-configuration", Document::TokenIssuer);
+        check("/openid/v1/jwks", Document::TokenKeys);
         check("/openapi/v3/api/v1", Document::OpenApi(String::new(), "v1".to_owned()));
     }
 }

@@ -1,5 +1,7 @@
 //! Deleting: one object, or all that match.
 
+use std::sync::Arc;
+
 use bramble_api::Status;
 use bramble_api::patch::bounds::shortened;
 use bramble_api::status::FieldError;
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::query::{invalid_options, parse_dry_run};
 use super::response::{self, Body};
-use super::{Call, Query, body, read};
+use super::{Call, body, read};
 use crate::objects::{DeleteOptions, Propagation};
 
 /// Kind of what says how to delete.
@@ -28,7 +30,7 @@ const ANSWERED: [(&str, &str); 7] = [
 /// Deletes one object.
 pub(super) async fn delete(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Status> {
     let bytes = body::read(body).await?;
-    let options = delete_options(call.query, body::parse(call.headers, &bytes)?.as_ref())?;
+    let options = delete_options(call, body::parse(call.headers, &bytes)?.as_ref())?;
     let (object, gone) =
         call.api.objects.delete(call.resource, call.namespace, call.name, &options).await?;
     let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or("");
@@ -43,7 +45,7 @@ pub(super) async fn delete_collection(
     body: Incoming,
 ) -> Result<Response<Body>, Status> {
     let bytes = body::read(body).await?;
-    let options = delete_options(call.query, body::parse(call.headers, &bytes)?.as_ref())?;
+    let options = delete_options(call, body::parse(call.headers, &bytes)?.as_ref())?;
     let matching = read::list_options(call)?;
     let objects = &call.api.objects;
     let list = objects.list(call.resource, call.namespace, &matching).await?;
@@ -67,7 +69,11 @@ pub(super) async fn delete_collection(
 }
 
 /// Reads how to delete, from the body first and then from the query.
-pub(super) fn delete_options(query: &Query, body: Option<&Value>) -> Result<DeleteOptions, Status> {
+pub(super) fn delete_options(
+    call: &Call<'_>,
+    body: Option<&Value>,
+) -> Result<DeleteOptions, Status> {
+    let query = call.query;
     let field = |name: &str| body.and_then(|body| body.get(name));
     let text = |pointer: &str| {
         let value = body.and_then(|body| body.pointer(pointer)).and_then(Value::as_str);
@@ -103,5 +109,6 @@ pub(super) fn delete_options(query: &Query, body: Option<&Value>) -> Result<Dele
         resource_version: text("/preconditions/resourceVersion"),
         propagation,
         dry_run,
+        user: Some(Arc::clone(call.user)),
     })
 }

@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::response::{self, Body};
-use super::{Call, body, logs, read, remove, scale, write};
+use super::{Call, account_token, body, logs, read, remove, scale, write};
 use crate::objects::Part;
 
 /// Answers a request for a part of an object.
@@ -31,6 +31,7 @@ pub(super) async fn handle(
         (Handler::Log, "GET") => logs::handle(call).await,
         (Handler::Binding, "POST") => bind(call, body).await,
         (Handler::Eviction, "POST") => evict(call, body).await,
+        (Handler::Token, "POST") => account_token::create(call, body).await,
         (Handler::Finalize, "PUT") => finalize(call, body).await,
         _ => Err(Status::method_not_supported(call.resource, method.as_str())),
     }
@@ -58,7 +59,7 @@ async fn evict(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Status
     if name != call.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
-    let options = remove::delete_options(call.query, eviction.get("deleteOptions"))?;
+    let options = remove::delete_options(call, eviction.get("deleteOptions"))?;
     call.api.objects.evict(call.namespace, call.name, &options).await?;
     Ok(response::json(StatusCode::CREATED, &Status::success()))
 }

@@ -1,5 +1,7 @@
 //! Writing: create, update and patch.
 
+use std::sync::Arc;
+
 use bramble_api::decode::{self, MediaType};
 use bramble_api::status::FieldError;
 use bramble_api::{Status, unsupported};
@@ -11,7 +13,7 @@ use serde_json::Value;
 use super::query::invalid_options;
 use super::response::{self, Body};
 use super::{Call, Query, accept, body, read};
-use crate::objects::{Part, Patch, PatchRequest, WriteOptions};
+use crate::objects::{Notes, Part, Patch, PatchRequest, WriteOptions};
 
 /// Longest name of a field manager, in characters, as upstream.
 const FIELD_MANAGER_LEN_MAX: usize = 128;
@@ -29,7 +31,7 @@ pub(super) async fn create(call: &Call<'_>, body: Incoming) -> Result<Response<B
     let options = options(call)?;
     let created = call.api.objects.create(call.resource, namespace, object, &options).await?;
     warnings.extend(unsupported::warnings(call.resource, &created));
-    warnings.extend(call.api.objects.pod_security_warnings(call.resource, &created).await?);
+    warnings.extend(options.notes.take_warnings());
     let answer = read::answer_object(call, form, StatusCode::CREATED, created)?;
     Ok(response::with_warnings(answer, &warnings))
 }
@@ -54,8 +56,8 @@ pub(super) async fn update(
     let updated = objects.update(call.resource, call.namespace, part, object, &options).await?;
     if part == Part::Main {
         warnings.extend(unsupported::warnings(call.resource, &updated));
-        warnings.extend(objects.pod_security_warnings(call.resource, &updated).await?);
     }
+    warnings.extend(options.notes.take_warnings());
     let answer = read::answer_object(call, form, StatusCode::OK, updated)?;
     Ok(response::with_warnings(answer, &warnings))
 }
@@ -88,9 +90,8 @@ pub(super) async fn patch(
     let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
     if part == Part::Main {
         warnings.extend(unsupported::warnings(call.resource, &patched.object));
-        let objects = &call.api.objects;
-        warnings.extend(objects.pod_security_warnings(call.resource, &patched.object).await?);
     }
+    warnings.extend(options.notes.take_warnings());
     let answer = read::answer_object(call, form, code, patched.object)?;
     Ok(response::with_warnings(answer, &warnings))
 }
@@ -145,6 +146,8 @@ pub(super) fn options(call: &Call<'_>) -> Result<WriteOptions, Status> {
         dry_run: call.query.dry_run,
         class: None,
         field_manager: Some(field_manager),
+        user: Some(Arc::clone(call.user)),
+        notes: Notes::default(),
     })
 }
 

@@ -71,7 +71,8 @@ impl Reports<'_> {
                     tracing::debug!(node = %self.node, "event dropped: the node says too many");
                 }
             }
-            ToMaster::Pong(_) => {}
+            // The session answers tokens.
+            ToMaster::Pong(_) | ToMaster::Token(_) => {}
             ToMaster::Boot(boot) => {
                 cost.durable = 1;
                 self.store_boot(&bounds::boot(boot)).await;

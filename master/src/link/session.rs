@@ -13,12 +13,12 @@ use bramble_master_core::membership::Hearing;
 use bramble_shared::heartbeat_receiver::ReceiverSession;
 use bramble_shared::limits::{HEARTBEAT_INTERVAL_MS, HELLO_LEN_MAX, REPORT_LEN_MAX};
 use bramble_shared::link::{
-    Accepted, HEARTBEAT_EXPORTER_LABEL, Hello, LINK_VERSION, ToAgent, ToMaster, Welcome,
+    Accepted, HEARTBEAT_EXPORTER_LABEL, Hello, LINK_VERSION, ToAgent, ToMaster, TokenReply, Welcome,
 };
 use bramble_shared::seal::SessionKeys;
 use futures_util::io::{AsyncReadExt as _, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{interval, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
@@ -30,6 +30,7 @@ use super::framed::{self, FrameReader, ReadFrameError, WriteFrameError};
 use super::registration::{Board, RegisterError, Registered};
 use super::reports::Reports;
 use super::time_told::TimeTold;
+use super::tokens;
 use super::{NodeLink, bounds, mux};
 use crate::clock;
 use crate::heartbeat::Reservation;
@@ -45,6 +46,8 @@ const HELLO: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(5);
 /// Longest wait of a board that says hello too often: agents give a dial up after 5 s.
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Answers that wait to be written; nothing more is read of a node that does not take them.
+const ANSWERS_MAX: usize = 16;
 /// Pause between two looks whether an earlier boot of the node has fallen silent.
 const LOOK: Duration = Duration::from_millis(50);
 /// Looks before a board is sent away. 3 s: a node is dead after 0.65 s, and later if we are busy.
@@ -330,10 +333,11 @@ impl Session<'_> {
             heartbeats: &link.heartbeats,
             id: registered.id,
         };
+        let (answer, answers) = mpsc::channel(ANSWERS_MAX);
         let mut stopped = std::mem::replace(&mut entry.stopped, closed());
         let ended = tokio::select! {
-            ended = self.send(writer, &reports, told) => ended,
-            ended = self.receive(reader, &reports) => ended,
+            ended = self.send(writer, &reports, told, answers) => ended,
+            ended = self.receive(reader, &reports, &answer) => ended,
             _ = &mut stopped => Ok("replaced, or its Node object was deleted"),
         };
         link.active.leave(node, &entry);
@@ -377,6 +381,7 @@ impl Session<'_> {
         mut writer: WriteHalf<Stream>,
         reports: &Reports<'_>,
         mut told: TimeTold,
+        mut answers: mpsc::Receiver<TokenReply>,
     ) -> Result<&'static str, SessionError> {
         let mut revisions = self.link.desired.subscribe();
         let mut sent = Sent::new(self.node, self.registered.id);
@@ -404,6 +409,9 @@ impl Session<'_> {
                         return Ok("the master stops");
                     }
                 }
+                Some(reply) = answers.recv() => {
+                    framed::write(&mut writer, &ToAgent::Token(reply)).await?;
+                }
                 _ = ping.tick() => {
                     pings += 1;
                     framed::write(&mut writer, &ToAgent::Ping(pings)).await?;
@@ -422,12 +430,18 @@ impl Session<'_> {
         &self,
         mut reader: FrameReader<ReadHalf<Stream>>,
         reports: &Reports<'_>,
+        answer: &mpsc::Sender<TokenReply>,
     ) -> Result<&'static str, SessionError> {
         loop {
             let message = timeout(SILENCE, reader.read::<ToMaster>()).await;
             let Some(message) = message.map_err(|_| SessionError::Silent)?? else {
                 return Ok("the agent closed it");
             };
+            if let ToMaster::Token(request) = &message {
+                let reply = tokens::answer(&self.link.account_tokens, self.node, request).await;
+                // Whoever writes has ended, and this session with it.
+                let _ = answer.send(reply).await;
+            }
             let cost = reports.store(&message, &self.link.budgets).await;
             // Read no faster than it may speak: TCP does the rest.
             tokio::time::sleep(self.link.spend(self.node, cost)).await;

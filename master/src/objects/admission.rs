@@ -1,110 +1,213 @@
-//! What is decided about a write beside whether its object is valid: namespaces that must stay, and
-//! what the pods of a namespace may ask of their node.
+//! Admission: who looks at a write beside whether its object is valid, in which order.
 //!
-//! The rules themselves are `bramble_api`'s.
+//! ```text
+//! decode -> default -> mutate, each in turn -> validate -> validate, each in turn -> transaction
+//! ```
+//! **A plug-in is one file here and one line in [`Chain::new`].** Rules that need nothing but the
+//! object are `bramble_master_core::access`'s or `bramble_api`'s; a plug-in brings them what they
+//! need of the store.
 
-use bramble_api::pod_security::{self, Level, Policies};
+mod default_storage_class;
+mod namespace_lifecycle;
+mod notes;
+mod pod_security;
+mod service_account;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bramble_api::pod_security::Level;
 use bramble_api::{Resource, Status};
+use bramble_master_core::access::user::User;
 use serde_json::Value;
 
-use super::{Objects, meta};
+use super::allocation::Exchange;
+use super::{Objects, WriteOptions, meta};
 
-/// The namespace that the master's own default level does not hold for: what runs the cluster
-/// needs its nodes. Its labels hold as everywhere.
-const SYSTEM: &str = "kube-system";
+pub(crate) use notes::Notes;
 
-/// Refuses to delete what must stay.
-pub(super) fn check_delete(resource: &Resource, name: &str) -> Result<(), Status> {
-    if resource.strategy.immortal.contains(&name) {
-        let why = format!("this {} may not be deleted", resource.singular);
-        return Err(Status::forbidden(resource, name, &why));
-    }
-    Ok(())
+/// What an administrator decides about admission.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AdmissionConfig {
+    /// Level of pods in namespaces that do not say.
+    pub(crate) pod_security_default: Level,
+    /// Whether pods need a service account. They do wherever a controller makes the default ones.
+    pub(crate) service_accounts: bool,
 }
 
-impl Objects {
-    /// Refuses a pod that goes beyond what its namespace enforces.
-    pub(super) fn check_pod_security(
+/// What is to be done with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// It is new.
+    Create,
+    /// It changes.
+    Update,
+    /// It is to go.
+    Delete,
+}
+
+/// A write that wants to be admitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt<'a> {
+    /// What is to be done.
+    pub(super) operation: Operation,
+    /// Of which resource the object is.
+    pub(super) resource: &'static Resource,
+    /// The part that is written, such as `status`; none for the object itself.
+    pub(super) subresource: Option<&'static str>,
+    /// Namespace of the object; empty for cluster scope.
+    pub(super) namespace: &'a str,
+    /// The object as it is; none for a new one.
+    pub(super) old: Option<&'a Value>,
+    /// Who asks; none for the master itself.
+    #[expect(dead_code, reason = "for plug-ins that ask for rights")]
+    pub(super) user: Option<&'a User>,
+}
+
+/// What those who admitted a write have to say about it.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// For the client's eyes.
+    pub(super) warnings: Vec<String>,
+    /// For the audit log, by key.
+    pub(super) audit: Vec<(&'static str, String)>,
+    /// What the transaction takes besides, such as a part of a quota. When somebody else was faster
+    /// there, all of the second half is asked again.
+    pub(super) exchange: Exchange,
+}
+
+/// One who looks at writes.
+#[async_trait]
+pub(super) trait Plugin: Debug + Send + Sync {
+    /// Whether it looks at such a write at all.
+    fn concerns(&self, attempt: &Attempt<'_>) -> bool;
+
+    /// Changes the object, or refuses it, before it is checked whether it is valid. On a deletion the
+    /// object is the one that goes, and changes are lost.
+    async fn mutate(
         &self,
-        resource: &Resource,
-        namespace: &Value,
-        pod: &Value,
+        objects: &Objects,
+        attempt: &Attempt<'_>,
+        object: &mut Value,
     ) -> Result<(), Status> {
-        if !is_pod(resource) {
-            return Ok(());
-        }
-        let policy = self.policies(namespace).enforce;
-        let (metadata, spec) = (part(pod, "metadata"), part(pod, "spec"));
-        match policy.violations(metadata, spec) {
-            None => Ok(()),
-            Some(found) => {
-                let name = meta::text(pod, "name");
-                Err(Status::forbidden(resource, name, &format!("violates {found}")))
-            }
-        }
+        let _ = (objects, attempt, object);
+        Ok(())
     }
 
-    /// Checks the next state of a pod against what its namespace enforces.
-    pub(super) async fn check_pod_update(
+    /// Refuses an object that is valid; may be asked again about the same write.
+    async fn validate(
         &self,
-        resource: &'static Resource,
-        old: &Value,
-        new: &Value,
+        objects: &Objects,
+        attempt: &Attempt<'_>,
+        object: &Value,
+        verdict: &mut Verdict,
     ) -> Result<(), Status> {
-        if !is_pod(resource) || !pod_security::significant(old, new) {
-            return Ok(());
+        let _ = (objects, attempt, object, verdict);
+        Ok(())
+    }
+}
+
+/// All who look at writes.
+#[derive(Debug)]
+pub(super) struct Chain {
+    plugins: Vec<Box<dyn Plugin>>,
+}
+
+impl Chain {
+    /// In upstream's order.
+    pub(super) fn new(config: &AdmissionConfig) -> Self {
+        let mut plugins: Vec<Box<dyn Plugin>> = Vec::new();
+        plugins.push(Box::new(namespace_lifecycle::NamespaceLifecycle));
+        if config.service_accounts {
+            plugins.push(Box::new(service_account::ServiceAccount));
         }
-        match self.namespace_of(new).await? {
-            Some(namespace) => self.check_pod_security(resource, &namespace, new),
-            None => Ok(()),
-        }
+        plugins.push(Box::new(pod_security::PodSecurity { default: config.pod_security_default }));
+        plugins.push(Box::new(default_storage_class::DefaultStorageClass));
+        Self { plugins }
     }
 
-    /// What users are to be warned of: what the namespace of a pod, or of the pods that an object
-    /// makes, would rather not have.
+    /// The first half: before it is checked whether the object is valid.
     ///
     /// # Errors
     ///
-    /// When the store fails.
-    pub(crate) async fn pod_security_warnings(
+    /// What the first one says that refuses.
+    pub(super) async fn mutate(
         &self,
-        resource: &'static Resource,
+        objects: &Objects,
+        attempt: &Attempt<'_>,
+        object: &mut Value,
+    ) -> Result<(), Status> {
+        for plugin in self.plugins.iter().filter(|plugin| plugin.concerns(attempt)) {
+            plugin.mutate(objects, attempt, object).await?;
+        }
+        Ok(())
+    }
+
+    /// The second half: of a valid object.
+    ///
+    /// # Errors
+    ///
+    /// What the first one says that refuses.
+    pub(super) async fn validate(
+        &self,
+        objects: &Objects,
+        attempt: &Attempt<'_>,
         object: &Value,
-    ) -> Result<Vec<String>, Status> {
-        let found = if is_pod(resource) {
-            Some((part(object, "metadata"), part(object, "spec")))
-        } else {
-            pod_security::template(object)
-        };
-        let Some((metadata, spec)) = found else {
-            return Ok(Vec::new());
-        };
-        let Some(namespace) = self.namespace_of(object).await? else {
-            return Ok(Vec::new());
-        };
-        let warn = self.policies(&namespace).warn;
-        let found = warn.violations(metadata, spec);
-        Ok(found.map(|found| format!("would violate {found}")).into_iter().collect())
+    ) -> Result<Verdict, Status> {
+        let mut verdict = Verdict::default();
+        for plugin in self.plugins.iter().filter(|plugin| plugin.concerns(attempt)) {
+            plugin.validate(objects, attempt, object, &mut verdict).await?;
+        }
+        Ok(verdict)
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// A new object.
+    pub(super) fn create(
+        resource: &'static Resource,
+        namespace: &'a str,
+        options: &'a WriteOptions,
+    ) -> Self {
+        let user = options.user.as_deref();
+        let operation = Operation::Create;
+        Self { operation, resource, subresource: None, namespace, old: None, user }
     }
 
-    async fn namespace_of(&self, object: &Value) -> Result<Option<Value>, Status> {
+    /// A change of an object.
+    pub(super) fn update(
+        resource: &'static Resource,
+        subresource: Option<&'static str>,
+        old: &'a Value,
+        options: &'a WriteOptions,
+    ) -> Self {
+        let (namespace, user) = (meta::text(old, "namespace"), options.user.as_deref());
+        let operation = Operation::Update;
+        Self { operation, resource, subresource, namespace, old: Some(old), user }
+    }
+
+    /// The end of an object.
+    pub(super) fn delete(
+        resource: &'static Resource,
+        old: &'a Value,
+        user: Option<&'a User>,
+    ) -> Self {
+        let namespace = meta::text(old, "namespace");
+        let operation = Operation::Delete;
+        Self { operation, resource, subresource: None, namespace, old: Some(old), user }
+    }
+}
+
+impl Objects {
+    /// The namespace of a write, if there is one.
+    async fn namespace(&self, name: &str) -> Result<Option<Value>, Status> {
         let namespaces = Self::resource("", "namespaces");
-        let found = self.find(namespaces, "", meta::text(object, "namespace")).await?;
-        Ok(found.map(|found| found.object))
-    }
-
-    fn policies(&self, namespace: &Value) -> Policies {
-        let system = meta::text(namespace, "name") == SYSTEM;
-        let default = if system { Level::Privileged } else { self.pod_security_default };
-        Policies::of_namespace(namespace, default)
+        Ok(self.find(namespaces, "", name).await?.map(|found| found.object))
     }
 }
 
+/// Whether objects of a resource are pods: their specification is that of a pod itself, and not of
+/// pods that they make.
 fn is_pod(resource: &Resource) -> bool {
-    // Its specification is that of a pod itself, and not of pods that it makes.
     resource.pod_spec == Some("/spec")
-}
-
-fn part<'a>(object: &'a Value, field: &str) -> &'a Value {
-    object.get(field).unwrap_or(&Value::Null)
 }

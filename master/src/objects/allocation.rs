@@ -28,6 +28,15 @@ pub(super) struct Exchange {
     pub(super) ops: Vec<Op>,
 }
 
+impl Exchange {
+    /// Both together.
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        self.compares.extend(other.compares.iter().cloned());
+        self.ops.extend(other.ops.iter().cloned());
+        self
+    }
+}
+
 /// Key of a cluster address.
 pub(super) fn ip_key(ip: impl std::fmt::Display) -> String {
     format!("{PREFIX}service-address/{ip}")

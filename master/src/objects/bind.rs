@@ -40,7 +40,7 @@ impl Objects {
             mark_scheduled(&mut new);
             match self.replace(pods, &old, new, options).await? {
                 Outcome::Stored(_) | Outcome::Removed(_) => return Ok(()),
-                Outcome::Conflict => {}
+                Outcome::Conflict | Outcome::Outdated => {}
             }
         }
         Err(Status::conflict_modified(pods, name))

@@ -4,10 +4,11 @@ use bramble_api::{Resource, Status};
 use bramble_store::{Class, Compare, KeyValue, Op, Revision, Txn, TxnReply};
 use serde_json::Value;
 
+use super::admission::Attempt;
 use super::allocation::{self, Exchange};
 use super::key::store_status;
 use super::stored::{decode, encode, served};
-use super::{Objects, WriteOptions, addresses, meta};
+use super::{Objects, Part, WriteOptions, addresses, meta};
 
 /// Times that a write without a resource version is tried against concurrent writers.
 pub(super) const ATTEMPTS_MAX: usize = 16;
@@ -30,6 +31,8 @@ pub(super) enum Outcome {
     Removed(Value),
     /// Someone else was faster.
     Conflict,
+    /// Someone else was faster with what was to be taken besides.
+    Outdated,
 }
 
 impl Objects {
@@ -67,6 +70,7 @@ impl Objects {
         &self,
         resource: &'static Resource,
         object: Value,
+        besides: &Exchange,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let key = resource.key(meta::text(&object, "namespace"), meta::text(&object, "name"));
@@ -84,12 +88,13 @@ impl Objects {
             }
             let class = options.class.unwrap_or_else(|| class(resource, None, &object));
             let put = Op::Put { key: key.clone(), value: encode(resource, &object)?.into(), class };
-            let exchange = allocation::exchange(resource, None, Some(&object));
+            let exchange = allocation::exchange(resource, None, Some(&object)).and(besides);
             match self.transact(&key, 0, put, exchange).await? {
                 Transacted::Done(revision) => {
                     return Ok(Outcome::Stored(with_revision(object, revision)));
                 }
                 Transacted::Changed => return Ok(Outcome::Conflict),
+                Transacted::Outdated => return Ok(Outcome::Outdated),
                 // What was dealt is gone by now; what was asked for is then refused.
                 Transacted::Taken(_) if self.deals(resource) => {}
                 Transacted::Taken(taken) => return Err(taken_status(resource, &object, &taken)),
@@ -104,6 +109,42 @@ impl Objects {
         resource: &'static Resource,
         old: &Loaded,
         new: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        self.replace_and_take(resource, old, new, &Exchange::default(), options).await
+    }
+
+    /// As [`Self::replace`], if the next state is admitted.
+    pub(super) async fn admit_next(
+        &self,
+        resource: &'static Resource,
+        old: &Loaded,
+        new: Value,
+        part: Part,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let attempt = Attempt::update(resource, part.subresource(), &old.object, options);
+        for _ in 0..ATTEMPTS_MAX {
+            let verdict = self.admission.validate(self, &attempt, &new).await?;
+            let (new, besides) = (new.clone(), &verdict.exchange);
+            match self.replace_and_take(resource, old, new, besides, options).await? {
+                Outcome::Outdated => {}
+                Outcome::Conflict => return Ok(Outcome::Conflict),
+                done @ (Outcome::Stored(_) | Outcome::Removed(_)) => {
+                    options.notes.add(verdict);
+                    return Ok(done);
+                }
+            }
+        }
+        Ok(Outcome::Conflict)
+    }
+
+    async fn replace_and_take(
+        &self,
+        resource: &'static Resource,
+        old: &Loaded,
+        new: Value,
+        besides: &Exchange,
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         let grace_over = meta::number(&new, "deletionGracePeriodSeconds").unwrap_or(0) == 0;
@@ -122,12 +163,14 @@ impl Objects {
             }
             let class = options.class.unwrap_or_else(|| class(resource, Some(&old.object), &new));
             let put = Op::Put { key: key.clone(), value: encode(resource, &new)?.into(), class };
-            let exchange = allocation::exchange(resource, Some(&old.object), Some(&new));
+            let exchange =
+                allocation::exchange(resource, Some(&old.object), Some(&new)).and(besides);
             match self.transact(&key, old.revision, put, exchange).await? {
                 Transacted::Done(revision) => {
                     return Ok(Outcome::Stored(with_revision(new, revision)));
                 }
                 Transacted::Changed => return Ok(Outcome::Conflict),
+                Transacted::Outdated => return Ok(Outcome::Outdated),
                 Transacted::Taken(_) if self.deals(resource) => {}
                 Transacted::Taken(taken) => return Err(taken_status(resource, &new, &taken)),
             }
@@ -151,7 +194,9 @@ impl Objects {
         let exchange = allocation::exchange(resource, Some(&old.object), None);
         match self.transact(&key, old.revision, delete, exchange).await? {
             Transacted::Done(revision) => Ok(Outcome::Removed(with_revision(last, revision))),
-            Transacted::Changed | Transacted::Taken(_) => Ok(Outcome::Conflict),
+            Transacted::Changed | Transacted::Outdated | Transacted::Taken(_) => {
+                Ok(Outcome::Conflict)
+            }
         }
     }
 
@@ -191,7 +236,8 @@ impl Objects {
             TxnReply::Conflict { key, .. } if allocation::is_allocation(&key) => {
                 Transacted::Taken(key)
             }
-            TxnReply::Conflict { .. } => Transacted::Changed,
+            TxnReply::Conflict { key: found, .. } if found == key => Transacted::Changed,
+            TxnReply::Conflict { .. } => Transacted::Outdated,
         })
     }
 }
@@ -202,6 +248,8 @@ enum Transacted {
     Done(Revision),
     /// The object is not as it was read.
     Changed,
+    /// Something else that the transaction was based on has changed.
+    Outdated,
     /// Another object has what this one was to have; the key of that.
     Taken(String),
 }

@@ -3,7 +3,8 @@
 use bramble_api::{Resource, Status, defaults, patch, strategy, validate};
 use serde_json::Value;
 
-use super::commit::Outcome;
+use super::admission::Attempt;
+use super::commit::{ATTEMPTS_MAX, Outcome};
 use super::{Objects, WriteOptions, meta};
 use crate::{clock, random};
 
@@ -26,12 +27,13 @@ impl Objects {
                 "resourceVersion should not be set on objects to be created",
             ));
         }
-        let found = self.require_namespace(resource, namespace, &object).await?;
         let base = meta::text(&object, "generateName").to_owned();
         let generate = meta::text(&object, "name").is_empty() && !base.is_empty();
         strategy::prepare_create(resource, &mut object);
         set_system_fields(&mut object);
         defaults::apply(resource, &mut object);
+        let attempt = Attempt::create(resource, namespace, options);
+        self.admission.mutate(self, &attempt, &mut object).await?;
         for _ in 0..NAMES_MAX {
             let mut candidate = object.clone();
             if generate {
@@ -46,39 +48,42 @@ impl Objects {
             if !errors.is_empty() {
                 return Err(Status::invalid(resource, &name, &errors));
             }
-            if let Some(found) = &found {
-                self.check_pod_security(resource, found, &candidate)?;
-            }
             if let Some(manager) = &options.field_manager {
                 let now = clock::timestamp();
                 patch::apply::track_update(resource, None, &mut candidate, manager, None, &now);
             }
-            match self.insert(resource, candidate, options).await? {
+            match self.admit_new(&attempt, candidate, options).await? {
                 Outcome::Stored(object) | Outcome::Removed(object) => return Ok(object),
                 Outcome::Conflict if generate => {}
-                Outcome::Conflict => return Err(Status::already_exists(resource, &name)),
+                Outcome::Conflict | Outcome::Outdated => {
+                    return Err(Status::already_exists(resource, &name));
+                }
             }
         }
         Err(Status::already_exists(resource, &base))
     }
 
-    /// Refuses content for a namespace that does not exist or is being deleted; returns the
-    /// namespace of content that has one.
-    async fn require_namespace(
+    /// Stores a valid new object if it is admitted; asks again when what was taken for it is gone.
+    async fn admit_new(
         &self,
-        resource: &'static Resource,
-        namespace: &str,
-        object: &Value,
-    ) -> Result<Option<Value>, Status> {
-        if !resource.namespaced {
-            return Ok(None);
+        attempt: &Attempt<'_>,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        for _ in 0..ATTEMPTS_MAX {
+            let verdict = self.admission.validate(self, attempt, &object).await?;
+            let exchange = &verdict.exchange;
+            let outcome = self.insert(attempt.resource, object.clone(), exchange, options).await?;
+            match outcome {
+                Outcome::Outdated => {}
+                Outcome::Conflict => return Ok(Outcome::Conflict),
+                Outcome::Stored(_) | Outcome::Removed(_) => {
+                    options.notes.add(verdict);
+                    return Ok(outcome);
+                }
+            }
         }
-        let found = self.load(Self::resource("", "namespaces"), "", namespace).await?;
-        if meta::deleting(&found.object) && !resource.strategy.outlives_namespace {
-            let name = meta::text(object, "name");
-            return Err(Status::namespace_terminating(resource, name, namespace));
-        }
-        Ok(Some(found.object))
+        Err(Status::conflict_modified(attempt.resource, meta::text(&object, "name")))
     }
 }
 

@@ -3,7 +3,7 @@
 use bramble_api::{Resource, Status, timestamp};
 use serde_json::Value;
 
-use super::admission::check_delete;
+use super::admission::Attempt;
 use super::commit::{ATTEMPTS_MAX, Outcome};
 use super::{DeleteOptions, Objects, Propagation, WriteOptions, meta};
 use crate::clock;
@@ -25,8 +25,11 @@ impl Objects {
     ) -> Result<(Value, bool), Status> {
         for _ in 0..ATTEMPTS_MAX {
             let old = self.load(resource, namespace, name).await?;
-            check_delete(resource, name)?;
+            let attempt = Attempt::delete(resource, &old.object, options.user.as_deref());
+            let mut going = old.object.clone();
+            self.admission.mutate(self, &attempt, &mut going).await?;
             check_preconditions(resource, &old.object, options)?;
+            self.admission.validate(self, &attempt, &old.object).await?;
             let new = marked(resource, &old.object, options, clock::time_of_day_s());
             let grace_s = meta::number(&new, "deletionGracePeriodSeconds").unwrap_or(0);
             let outcome = if grace_s == 0 && !meta::held(resource, &new) {
@@ -38,7 +41,7 @@ impl Objects {
             match outcome {
                 Outcome::Stored(object) => return Ok((object, false)),
                 Outcome::Removed(object) => return Ok((object, true)),
-                Outcome::Conflict => {}
+                Outcome::Conflict | Outcome::Outdated => {}
             }
         }
         Err(Status::conflict_modified(resource, name))
@@ -62,7 +65,7 @@ impl Objects {
             meta::set(&mut new, "deletionGracePeriodSeconds", Value::from(0));
             match self.replace(pods, &old, new, &WriteOptions::default()).await? {
                 Outcome::Stored(_) | Outcome::Removed(_) => return Ok(()),
-                Outcome::Conflict => {}
+                Outcome::Conflict | Outcome::Outdated => {}
             }
         }
         Err(Status::conflict_modified(pods, name))

@@ -27,7 +27,7 @@ impl Objects {
             }
             match self.replace(namespaces, &old, new, options).await? {
                 Outcome::Stored(object) | Outcome::Removed(object) => return Ok(object),
-                Outcome::Conflict => {}
+                Outcome::Conflict | Outcome::Outdated => {}
             }
         }
         Err(Status::conflict_modified(namespaces, name))

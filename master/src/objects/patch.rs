@@ -75,13 +75,12 @@ impl Objects {
             let tracked = matches!(request.patch, Patch::Apply { .. });
             let field_manager = options.field_manager.clone().filter(|_| !tracked);
             let write = WriteOptions { field_manager, ..options.clone() };
-            let new = self.prepared(resource, &old, new, part, &write)?;
-            self.check_pod_update(resource, &old.object, &new).await?;
-            match self.replace(resource, &old, new, options).await? {
+            let new = self.prepared(resource, &old, new, part, &write).await?;
+            match self.admit_next(resource, &old, new, part, options).await? {
                 Outcome::Stored(object) | Outcome::Removed(object) => {
                     return Ok(Patched { object, created: false, warnings: decoded.warnings });
                 }
-                Outcome::Conflict => {}
+                Outcome::Conflict | Outcome::Outdated => {}
             }
         }
         Err(Status::conflict_modified(resource, name))

@@ -4,6 +4,7 @@ use bramble_api::status::{Cause, FieldError};
 use bramble_api::{Resource, Status, defaults, patch, strategy, validate};
 use serde_json::Value;
 
+use super::admission::Attempt;
 use super::commit::{ATTEMPTS_MAX, Loaded, Outcome};
 use super::create::check_namespace;
 use super::{Objects, Part, WriteOptions, meta};
@@ -41,12 +42,13 @@ impl Objects {
         for _ in 0..ATTEMPTS_MAX {
             let old = self.load(resource, namespace, &name).await?;
             check_precondition(resource, &old.object, &object)?;
-            let new = self.prepared(resource, &old, object.clone(), part, options)?;
-            self.check_pod_update(resource, &old.object, &new).await?;
-            match self.replace(resource, &old, new, options).await? {
+            let new = self.prepared(resource, &old, object.clone(), part, options).await?;
+            match self.admit_next(resource, &old, new, part, options).await? {
                 Outcome::Stored(object) | Outcome::Removed(object) => return Ok(object),
-                Outcome::Conflict if asked.is_empty() => {}
-                Outcome::Conflict => return Err(Status::conflict_modified(resource, &name)),
+                Outcome::Conflict | Outcome::Outdated if asked.is_empty() => {}
+                Outcome::Conflict | Outcome::Outdated => {
+                    return Err(Status::conflict_modified(resource, &name));
+                }
             }
         }
         Err(Status::conflict_modified(resource, &name))
@@ -65,19 +67,18 @@ impl Objects {
             let old = self.load(resource, namespace, name).await?;
             let mut new = old.object.clone();
             change(&mut new)?;
-            let new = self.prepared(resource, &old, new, part, options)?;
-            self.check_pod_update(resource, &old.object, &new).await?;
-            match self.replace(resource, &old, new, options).await? {
+            let new = self.prepared(resource, &old, new, part, options).await?;
+            match self.admit_next(resource, &old, new, part, options).await? {
                 Outcome::Stored(object) | Outcome::Removed(object) => return Ok(object),
-                Outcome::Conflict => {}
+                Outcome::Conflict | Outcome::Outdated => {}
             }
         }
         Err(Status::conflict_modified(resource, name))
     }
 
     /// Makes of what was asked for what is to be stored: keeps what this part may not change,
-    /// fills in defaults, checks it.
-    pub(super) fn prepared(
+    /// fills in defaults, has it changed by those who admit it, checks it.
+    pub(super) async fn prepared(
         &self,
         resource: &'static Resource,
         old: &Loaded,
@@ -91,6 +92,8 @@ impl Objects {
         // First the defaults: what a client leaves to them is no change that a generation counts.
         defaults::apply(resource, &mut new);
         strategy::prepare_update(resource, &old.object, &mut new, subresource);
+        let attempt = Attempt::update(resource, subresource, &old.object, options);
+        self.admission.mutate(self, &attempt, &mut new).await?;
         let errors = match part {
             Part::Main => validate::update(resource, &old.object, &new),
             Part::Status => validate::status_update(resource, &old.object, &new),

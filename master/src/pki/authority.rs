@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use x509_parser::extensions::GeneralName;
 
-use super::{GROUP_NODES, NODE_USER_PREFIX};
+use bramble_master_core::access::user::{NODE_PREFIX, NODES};
 
 /// The cluster's certificate authority.
 pub(crate) struct Authority {
@@ -125,7 +125,7 @@ impl Authority {
     pub(crate) fn sign_node(&self, request: &[u8], node_name: &str) -> Result<Vec<u8>, SignError> {
         let request = CertificateSigningRequestDer::from(request);
         let mut request = CertificateSigningRequestParams::from_der(&request)?;
-        request.params = client_params(&format!("{NODE_USER_PREFIX}{node_name}"), GROUP_NODES);
+        request.params = client_params(&format!("{NODE_PREFIX}{node_name}"), NODES);
         Ok(request.signed_by(&self.issuer)?.der().to_vec())
     }
 

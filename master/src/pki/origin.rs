@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::{Authority, GROUP_MASTERS, JoinKey, JoinVerifier, SignError};
+use bramble_master_core::access::user::MASTERS;
+
+use super::{Authority, JoinKey, JoinVerifier, SignError};
 use crate::random;
 
 /// Id of the cluster.
@@ -60,7 +62,7 @@ pub(super) type Files = Vec<(&'static str, String)>;
 pub(super) fn make() -> Result<Files, SignError> {
     let cluster_id = new_cluster_id();
     let (authority, ca_key) = Authority::create(&cluster_id)?;
-    let admin = authority.sign_client("bramble-admin", GROUP_MASTERS)?;
+    let admin = authority.sign_client("bramble-admin", MASTERS)?;
     let join = JoinKey::create()?;
     Ok(vec![
         ("ca.crt", authority.ca_pem().to_owned()),

@@ -14,6 +14,7 @@ use crate::link::data::{Data, DataKey};
 use crate::link::handshake::Ipv4Range;
 use crate::link::pod::Pod;
 use crate::link::service::Service;
+use crate::link::token::TokenReply;
 
 /// One frame from the master on the control stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub enum ToAgent {
     /// The master's time of day, in milliseconds since 1970: told again now and then, and when the
     /// master's clock was set.
     TimeOfDay(u64),
+    /// Answer to [`ToMaster::Token`](super::ToMaster::Token).
+    Token(TokenReply),
 }
 
 /// A change of desired state.

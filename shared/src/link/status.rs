@@ -8,6 +8,7 @@ use core::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::link::handshake::BootReport;
+use crate::link::token::TokenRequest;
 
 /// One frame from the agent on the control stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub enum ToMaster {
     Pong(u64),
     /// What [`NodeFacts::boot`](super::NodeFacts::boot) said has changed: a trial was kept.
     Boot(BootReport),
+    /// Asks for a token of the account of a pod that is bound here.
+    Token(TokenRequest),
 }
 
 /// A pod's state on its node.

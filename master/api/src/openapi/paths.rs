@@ -25,13 +25,16 @@ pub(super) fn items(
             format!("{}/{}", base(resource.group, resource.version), resource.plural)
         };
         let one = format!("{list}/{{name}}");
-        [(list, collection(dialect, resource)), (one, single(dialect, resource))]
+        let single = resource.question.is_none().then(|| (one, single(dialect, resource)));
+        [(list, collection(dialect, resource))].into_iter().chain(single)
     })
 }
 
 fn collection(dialect: Dialect, resource: &Resource) -> Value {
     let mut item = Map::new();
-    item.insert("get".to_owned(), operation(dialect, resource, "list", &[]));
+    if resource.verbs.contains(&"list") {
+        item.insert("get".to_owned(), operation(dialect, resource, "list", &[]));
+    }
     if resource.verbs.contains(&"create") {
         let post = operation(dialect, resource, "post", &["application/json"]);
         item.insert("post".to_owned(), post);

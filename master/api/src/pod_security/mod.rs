@@ -60,6 +60,8 @@ pub struct Policies {
     pub enforce: Policy,
     /// What users are warned of.
     pub warn: Policy,
+    /// What the audit log is to have.
+    pub audit: Policy,
 }
 
 impl FromStr for Level {
@@ -143,7 +145,12 @@ impl Policies {
             let minor = label(&format!("{mode}-version")).and_then(|text| version(text).ok()?);
             Policy { level, minor }
         };
-        Self { enforce: policy("enforce", default), warn: policy("warn", Level::Privileged) }
+        let unless_said = Level::Privileged;
+        Self {
+            enforce: policy("enforce", default),
+            warn: policy("warn", unless_said),
+            audit: policy("audit", unless_said),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of plain kinds of `v1`: ConfigMap, Secret, ServiceAccount.
 
-use crate::resource::Resource;
+use crate::resource::{Handler, Resource, Subresource};
 use crate::{defaults, table, validate};
 
 /// Config maps.
@@ -27,6 +27,14 @@ pub(super) static SECRETS: Resource = Resource {
 /// Service accounts.
 pub(super) static SERVICE_ACCOUNTS: Resource = Resource {
     short_names: &["sa"],
+    subresources: &[Subresource {
+        name: "token",
+        group: "authentication.k8s.io",
+        version: "v1",
+        kind: "TokenRequest",
+        verbs: &["create"],
+        handler: Handler::Token,
+    }],
     columns: table::configuration::SERVICE_ACCOUNT_COLUMNS,
     cells: table::configuration::service_account_cells,
     ..Resource::namespaced("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount")

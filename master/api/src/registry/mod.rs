@@ -21,6 +21,7 @@ mod node;
 mod pod;
 mod policy;
 mod rbac;
+mod review;
 mod runtime_class;
 mod scheduling;
 mod service;
@@ -56,6 +57,12 @@ static ALL: &[&Resource] = &[
     &apps::DEPLOYMENTS,
     &apps::REPLICA_SETS,
     &apps::STATEFUL_SETS,
+    &review::SELF_SUBJECT_REVIEWS,
+    &review::TOKEN_REVIEWS,
+    &review::LOCAL_SUBJECT_ACCESS_REVIEWS,
+    &review::SELF_SUBJECT_ACCESS_REVIEWS,
+    &review::SELF_SUBJECT_RULES_REVIEWS,
+    &review::SUBJECT_ACCESS_REVIEWS,
     &autoscaling::AUTOSCALERS,
     &autoscaling::AUTOSCALERS_V1,
     &batch::CRON_JOBS,

@@ -1,12 +1,14 @@
 //! What the commands do, one file each.
 
 mod apply;
+mod can_i;
 mod cluster_info;
 mod cordon;
 mod delete;
 mod describe;
 mod drain;
 mod get;
+mod kubeconfig;
 mod logs;
 mod node_access;
 mod node_list;
@@ -18,7 +20,7 @@ mod version;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::command::{ClientCommand, NodeCommand};
+use crate::command::{AuthCommand, ClientCommand, KubeconfigCommand, NodeCommand};
 use crate::error::CliError;
 use crate::session::Session;
 
@@ -61,6 +63,16 @@ pub(crate) async fn run(
             cluster_info::run(&mut Session::new(&args.connection, out, err)?).await?;
         }
         ClientCommand::Version(args) => version::run(&args, out, err).await?,
+        ClientCommand::Auth(AuthCommand::CanI(args)) => {
+            let mut session = Session::new(&args.connection, out, err)?;
+            return can_i::can_i(&args, &mut session).await;
+        }
+        ClientCommand::Auth(AuthCommand::Whoami(args)) => {
+            can_i::whoami(&mut Session::new(&args.connection, out, err)?).await?;
+        }
+        ClientCommand::Kubeconfig(KubeconfigCommand::Create(args)) => {
+            kubeconfig::create(&args, &mut Session::new(&args.connection, out, err)?).await?;
+        }
         ClientCommand::Node(NodeCommand::List(args)) => {
             node_list::run(&args, &mut Session::new(&args.connection, out, err)?).await?;
         }
