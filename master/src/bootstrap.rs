@@ -3,6 +3,8 @@
 use std::net::Ipv4Addr;
 
 use bramble_api::Status;
+use bramble_master_core::admission::priority::{SYSTEM_CLASSES, system_class};
+use bramble_master_core::controllers::persistent_volume;
 use embassy_time::{Duration, Timer};
 use serde_json::{Value, json};
 
@@ -46,6 +48,17 @@ pub(crate) async fn bootstrap(objects: &Objects, api: ApiAddress) -> Vec<Problem
         });
         note(&mut problems, "namespaces", name, ensure(objects, "namespaces", namespace).await);
     }
+    for (name, value, description) in SYSTEM_CLASSES {
+        let class = system_class(name, value, description);
+        note(
+            &mut problems,
+            "priorityclasses",
+            name,
+            ensure(objects, "priorityclasses", class).await,
+        );
+    }
+    let class = ensure(objects, "storageclasses", local_storage()).await;
+    note(&mut problems, "storageclasses", "local-path", class);
     let found = ensure(objects, "services", service(api)).await;
     let found = match found {
         Ok(found) if serves_api(&found, api) => Ok(()),
@@ -83,10 +96,33 @@ fn note(problems: &mut Vec<Problem>, plural: &str, name: &str, done: Result<Valu
     }
 }
 
+/// What the master's own objects are in, by plural name.
+fn group_of(plural: &str) -> &'static str {
+    match plural {
+        "endpointslices" => "discovery.k8s.io",
+        "priorityclasses" => "scheduling.k8s.io",
+        "storageclasses" => "storage.k8s.io",
+        _ => "",
+    }
+}
+
+/// The class of volumes that are folders on the node of their first pod, for claims that name none.
+/// What is in them is kept when a claim goes: nobody here could know that it may be lost.
+fn local_storage() -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {
+            "name": "local-path",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": persistent_volume::LOCAL_PATH,
+        "reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer",
+    })
+}
+
 /// Finds an object, or makes it.
 async fn ensure(objects: &Objects, plural: &str, object: Value) -> Result<Value, Status> {
-    let group = if plural == "endpointslices" { "discovery.k8s.io" } else { "" };
-    let resource = Objects::resource(group, plural);
+    let resource = Objects::resource(group_of(plural), plural);
     let text = |field: &str| {
         let text = object.pointer(&format!("/metadata/{field}")).and_then(Value::as_str);
         text.unwrap_or("").to_owned()

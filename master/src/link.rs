@@ -7,6 +7,7 @@ mod access;
 mod active;
 mod bounds;
 mod budget;
+mod claims;
 mod data;
 mod desired;
 mod diff;

@@ -20,6 +20,7 @@ mod key;
 mod list;
 mod meta;
 mod patch;
+mod quota;
 mod stored;
 mod update;
 

@@ -191,6 +191,11 @@ pub enum Action {
         /// The complete wanted slice; serializes as the API object.
         slice: Box<EndpointSlice>,
     },
+    /// Counts anew what the namespace of a quota uses, and writes it into the quota's status.
+    RecountQuota {
+        /// The quota.
+        target: Target,
+    },
     /// Removes one entry of `metadata.finalizers`.
     RemoveFinalizer {
         /// The object.
@@ -227,6 +232,7 @@ impl Action {
             | Self::Evict { target, .. }
             | Self::Bind { target, .. }
             | Self::Nominate { target, .. }
+            | Self::RecountQuota { target }
             | Self::SetNodeTaints { target, .. }
             | Self::RemoveFinalizer { target, .. }
             | Self::FinalizeNamespace { target, .. }

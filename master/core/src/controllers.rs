@@ -18,8 +18,10 @@ pub mod namespaces;
 pub mod node_identity;
 pub mod node_lifecycle;
 pub mod node_power;
+pub mod persistent_volume;
 pub mod pod_garbage_collector;
 pub mod replica_set;
+pub mod resource_quota;
 mod rollout;
 
 use std::collections::BTreeMap;
@@ -63,6 +65,7 @@ pub fn reconcile(world: &World<'_>) -> Outcome {
     outcome.merge(deployment::reconcile(snapshot, now));
     outcome.merge(namespace_basics::reconcile(snapshot, root_ca));
     outcome.merge(namespaces::reconcile(snapshot, now));
+    outcome.merge(persistent_volume::reconcile(snapshot));
     outcome.merge(garbage::reconcile(snapshot));
     if let Some(at) = contacts_change_at(contacts, now) {
         outcome.wake_at(at);

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod action;
+pub mod admission;
 pub mod connections;
 pub mod controllers;
 pub mod membership;

@@ -28,6 +28,7 @@ use cluster::{Cluster, owner};
 use decision::{Decision, Unschedulable};
 use nominations::Nominations;
 use plugins::default_preemption::{self, Victims};
+use plugins::volume_binding::{self, VolumeBinding};
 use queue::{ClusterEvent, Queue};
 
 /// How long a binding may stay unseen before the pod is placed anew, in milliseconds: far above any
@@ -121,6 +122,24 @@ impl Scheduler {
             if self.cluster.set_namespace(&id.key.name, labels) {
                 self.rebuild(snapshot);
             }
+        } else {
+            self.update_storage(snapshot, id);
+        }
+    }
+
+    fn update_storage(&mut self, snapshot: &Snapshot, id: &ObjectId) {
+        let storage = snapshot.storage();
+        let event = if id.resource == Resource::PERSISTENT_VOLUME_CLAIMS {
+            storage.claims.get(&id.key).map(|claim| ClusterEvent::Volumes { claim: Some(claim) })
+        } else if id.resource == Resource::PERSISTENT_VOLUMES {
+            let free = storage.volumes.get(&id.key).filter(|it| it.spec.claim_ref.is_none());
+            free.map(|_| ClusterEvent::Volumes { claim: None })
+        } else {
+            (id.resource == Resource::STORAGE_CLASSES)
+                .then_some(ClusterEvent::Volumes { claim: None })
+        };
+        if let Some(event) = event {
+            self.queue.wake(&event, &self.cluster);
         }
     }
 
@@ -295,6 +314,13 @@ impl Scheduler {
         for pod in pods {
             match self.find_node(snapshot, pod) {
                 Ok(node) => {
+                    if let Some(select) = volume_binding::prepare_claims(snapshot, pod, &node) {
+                        // Its place is kept until its claims have their volumes there.
+                        self.nominations.add(pod, &node);
+                        self.queue.refuse(pod, vec![&VolumeBinding], now);
+                        actions.extend(select);
+                        continue;
+                    }
                     self.queue.remove(&pod.meta.uid);
                     self.nominations.remove(&pod.meta.uid);
                     actions.extend(report::bind(snapshot, pod, &node));

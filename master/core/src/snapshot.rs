@@ -3,6 +3,8 @@
 //! It is fed with store entries in revision order. It knows nothing of the API's handlers or of
 //! watches; whoever feeds it says when it is complete.
 
+mod storage;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ use crate::view::replica_set::ReplicaSetView;
 use crate::view::resource::{ObjectId, ObjectKey, Resource};
 use crate::view::root_ca::{self, RootCaView};
 use crate::view::service::ServiceView;
+
+pub use storage::Storage;
 
 /// Why a store entry could not be taken in.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +88,7 @@ pub struct Snapshot {
     endpoint_slices: Objects<EndpointSliceView>,
     namespaces: Objects<NamespaceView>,
     budgets: Objects<BudgetView>,
+    storage: Storage,
     others: BTreeMap<Resource, Objects<ObjectView>>,
     /// What the config maps with the CA's certificate hold, by namespace.
     root_cas: BTreeMap<Arc<str>, Arc<RootCaView>>,
@@ -185,6 +190,27 @@ impl Snapshot {
         &self.namespaces
     }
 
+    /// The objects of a namespace and a resource that has no view of its own.
+    pub fn others_in(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+    ) -> impl Iterator<Item = &Arc<ObjectView>> {
+        let objects = self.others.get(resource).into_iter();
+        objects.flat_map(move |objects| in_namespace(objects, namespace))
+    }
+
+    /// The keys of the objects of a resource that has no view of its own.
+    pub fn keys_of(&self, resource: &Resource) -> impl Iterator<Item = &ObjectKey> {
+        self.others.get(resource).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    /// Volumes, claims and classes.
+    #[must_use]
+    pub const fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// The disruption budgets of a namespace, by name.
     pub fn disruption_budgets_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<BudgetView>> {
         in_namespace(&self.budgets, namespace)
@@ -274,6 +300,7 @@ impl Snapshot {
             Kind::EndpointSlice => self.endpoint_slices.get(key).map(|object| &object.meta),
             Kind::Namespace => self.namespaces.get(key).map(|object| &object.meta),
             Kind::Budget => self.budgets.get(key).map(|object| &object.meta),
+            Kind::Storage => self.storage.meta(id),
             Kind::Other => self.others.get(&id.resource)?.get(key).map(|object| &object.metadata),
         }
     }
@@ -300,6 +327,7 @@ impl Snapshot {
             .chain(slices)
             .chain(namespaces)
             .chain(budgets)
+            .chain(self.storage.metas())
             .chain(others)
             .chain(unreadable)
     }
@@ -325,21 +353,6 @@ impl Snapshot {
     }
 
     fn insert(&mut self, id: &ObjectId, value: &[u8], revision: u64) -> serde_json::Result<()> {
-        /// Decodes, then hands the new view to `place` once nothing can fail any more.
-        fn decode<T: DeserializeOwned>(
-            value: &[u8],
-            id: &ObjectId,
-            revision: u64,
-            meta: fn(&mut T) -> &mut Meta,
-        ) -> serde_json::Result<Arc<T>> {
-            let mut view: T = serde_json::from_slice(value)?;
-            let meta = meta(&mut view);
-            meta.resource_version = revision;
-            // The key is the truth, and sharing its strings saves two allocations per object.
-            meta.namespace = Arc::clone(&id.key.namespace);
-            meta.name = Arc::clone(&id.key.name);
-            Ok(Arc::new(view))
-        }
         let key = id.key.clone();
         match Kind::of(&id.resource) {
             Kind::Pod => {
@@ -392,6 +405,11 @@ impl Snapshot {
                 self.unindex(id);
                 self.budgets.insert(key, view);
             }
+            Kind::Storage => {
+                let decoded = Storage::decode(id, value, revision)?;
+                self.unindex(id);
+                self.storage.insert(id, decoded);
+            }
             Kind::Other => {
                 let view = decode::<ObjectView>(value, id, revision, |view| &mut view.metadata)?;
                 let content = read_root_ca(id, value)?;
@@ -418,6 +436,7 @@ impl Snapshot {
             Kind::EndpointSlice => drop(self.endpoint_slices.remove(key)),
             Kind::Namespace => drop(self.namespaces.remove(key)),
             Kind::Budget => drop(self.budgets.remove(key)),
+            Kind::Storage => self.storage.remove(id),
             Kind::Other => {
                 if let Some(objects) = self.others.get_mut(&id.resource) {
                     objects.remove(key);
@@ -513,6 +532,7 @@ enum Kind {
     EndpointSlice,
     Namespace,
     Budget,
+    Storage,
     Other,
 }
 
@@ -527,9 +547,26 @@ impl Kind {
             ("apps", "deployments") => Self::Deployment,
             ("discovery.k8s.io", "endpointslices") => Self::EndpointSlice,
             ("policy", "poddisruptionbudgets") => Self::Budget,
+            _ if Storage::holds(resource) => Self::Storage,
             _ => Self::Other,
         }
     }
+}
+
+/// Reads an object as a view, with what its key says.
+fn decode<T: DeserializeOwned>(
+    value: &[u8],
+    id: &ObjectId,
+    revision: u64,
+    meta: fn(&mut T) -> &mut Meta,
+) -> serde_json::Result<Arc<T>> {
+    let mut view: T = serde_json::from_slice(value)?;
+    let meta = meta(&mut view);
+    meta.resource_version = revision;
+    // The key is the truth, and sharing its strings saves two allocations per object.
+    meta.namespace = Arc::clone(&id.key.namespace);
+    meta.name = Arc::clone(&id.key.name);
+    Ok(Arc::new(view))
 }
 
 /// The objects of one namespace, by name.

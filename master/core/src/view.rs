@@ -11,6 +11,7 @@ pub mod meta;
 pub mod namespace;
 pub mod node;
 pub mod node_affinity;
+pub mod persistent_volume;
 pub mod pod;
 pub mod pod_affinity;
 pub mod pod_disruption_budget;

@@ -124,6 +124,7 @@ impl Executor {
                 let (namespace, name) = (&*target.namespace, &*target.name);
                 self.objects.bind(namespace, name, Some(&target.uid), node, &options).await
             }
+            Action::RecountQuota { target } => self.objects.recount_quota(target).await,
             Action::Nominate { target, node, conditions } => {
                 let node = node.as_deref().map_or(Value::Null, Value::from);
                 let change = |pod: &mut Value| {

@@ -16,12 +16,15 @@ use bramble_store::KeyValue;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::claims::Claims;
 use super::field::Field;
 use super::pod::{self, ConvertPodError};
 use super::service::{self, SERVICE_NAME_LABEL};
 use super::{NODE_ID_ANNOTATION, data};
 
 const PODS: &str = "/core/pods/";
+const CLAIMS: &str = "/core/persistentvolumeclaims/";
+const VOLUMES: &str = "/core/persistentvolumes/_/";
 const CONFIG_MAPS: &str = "/core/configmaps/";
 const SECRETS: &str = "/core/secrets/";
 const SERVICES: &str = "/core/services/";
@@ -94,6 +97,9 @@ pub(super) struct World {
     pods: BTreeMap<String, BTreeMap<String, Arc<DesiredPod>>>,
     /// Node and uid by store key.
     places: BTreeMap<String, Name>,
+    claims: Claims,
+    /// Pods, by store key, that ask for a claim without a volume.
+    without_volume: BTreeMap<String, KeyValue>,
     data: BTreeMap<DataKey, KeyValue>,
     services: BTreeMap<Name, ServiceEntry>,
     /// Which Service a slice belongs to, by the slice's key.
@@ -150,6 +156,13 @@ impl World {
     fn apply(&mut self, key: &str, entry: Option<&KeyValue>, stale: &mut Stale) {
         if key.starts_with(PODS) {
             self.apply_pod(key, entry);
+        } else if let Some(name) = key.strip_prefix(CLAIMS) {
+            let Some(name) = split(name) else { return };
+            self.claims.set_claim(name, entry.and_then(parse).as_ref());
+            self.retry_pods();
+        } else if let Some(name) = key.strip_prefix(VOLUMES) {
+            self.claims.set_volume(name, entry.and_then(parse).as_ref());
+            self.retry_pods();
         } else if let Some(name) = key.strip_prefix(CONFIG_MAPS) {
             self.apply_data(DataKind::ConfigMap, name, entry);
         } else if let Some(name) = key.strip_prefix(SECRETS) {
@@ -184,11 +197,24 @@ impl World {
                 self.pods.remove(&node);
             }
         }
-        let (Some((node, uid)), Some(object)) = (place, parsed) else { return };
+        self.without_volume.remove(key);
+        let (Some((node, uid)), Some(mut object)) = (place, parsed) else { return };
+        if !self.claims.resolve(&mut object)
+            && let Some(entry) = entry
+        {
+            self.without_volume.insert(key.to_owned(), entry.clone());
+        }
         let desired = desired_pod(&object);
         let pods = self.pods.entry(node).or_default();
         if pods.get(&uid).is_none_or(|present| **present != desired) {
             pods.insert(uid, Arc::new(desired));
+        }
+    }
+
+    /// Takes in again the pods whose claims had no volume.
+    fn retry_pods(&mut self) {
+        for (key, entry) in std::mem::take(&mut self.without_volume) {
+            self.apply_pod(&key, Some(&entry));
         }
     }
 

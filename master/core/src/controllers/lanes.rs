@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::{
     Outcome, World, deployment, endpoint_slice, garbage, namespace_basics, namespaces,
-    node_identity, node_lifecycle, node_power, replica_set,
+    node_identity, node_lifecycle, node_power, persistent_volume, replica_set, resource_quota,
 };
 use crate::action::Action;
 use crate::membership::Contacts;
@@ -41,6 +41,10 @@ pub enum Lane {
     ReplicaSets,
     /// Deployments.
     Deployments,
+    /// Claims, and volumes, whose keys have no namespace.
+    PersistentVolumes,
+    /// Quotas; only what a change concerns is counted anew, and everything now and then.
+    ResourceQuotas,
     /// Namespaces, for what each of them has from its beginning.
     NamespaceBasics,
     /// Namespaces, for those that go.
@@ -50,7 +54,7 @@ pub enum Lane {
 }
 
 /// All lanes, those that move traffic first.
-pub const LANES: [Lane; 9] = [
+pub const LANES: [Lane; 11] = [
     Lane::Endpoints,
     Lane::NodeLifecycle,
     Lane::NodeIdentity,
@@ -58,6 +62,8 @@ pub const LANES: [Lane; 9] = [
     Lane::ReplicaSets,
     Lane::Deployments,
     Lane::NamespaceBasics,
+    Lane::PersistentVolumes,
+    Lane::ResourceQuotas,
     Lane::Namespaces,
     Lane::Garbage,
 ];
@@ -78,6 +84,11 @@ impl Lane {
             Self::NodeIdentity | Self::NodePower => [nameless()].into(),
             Self::ReplicaSets => snapshot.replica_sets().keys().cloned().collect(),
             Self::Deployments => snapshot.deployments().keys().cloned().collect(),
+            Self::PersistentVolumes => {
+                let storage = snapshot.storage();
+                storage.volumes.keys().chain(storage.claims.keys()).cloned().collect()
+            }
+            Self::ResourceQuotas => snapshot.keys_of(&Resource::RESOURCE_QUOTAS).cloned().collect(),
             Self::NamespaceBasics | Self::Namespaces => {
                 snapshot.namespaces().keys().cloned().collect()
             }
@@ -106,6 +117,8 @@ impl Lane {
                 .get(key)
                 .map(|deployment| deployment::reconcile_one(snapshot, deployment, now))
                 .unwrap_or_default(),
+            Self::PersistentVolumes => persistent_volume::reconcile_key(snapshot, key),
+            Self::ResourceQuotas => resource_quota::reconcile_key(snapshot, key),
             Self::Namespaces => namespaces::reconcile_key(snapshot, key, now),
             Self::NamespaceBasics => namespace_basics::reconcile_key(snapshot, key, root_ca),
             Self::Garbage => garbage::reconcile_key(snapshot, &key.name),
@@ -251,6 +264,9 @@ impl Lanes {
     /// Notes what looks at an object as the snapshot has it now.
     fn note(&mut self, snapshot: &Snapshot, id: &ObjectId, going: bool) {
         self.note_garbage(snapshot, id, going);
+        for quota in resource_quota::concerned(snapshot, id, going) {
+            self.dirty(Lane::ResourceQuotas, quota);
+        }
         let namespace = ObjectKey::new("", &id.key.namespace);
         if snapshot.namespaces().get(&namespace).is_some_and(|it| it.meta.deleting()) {
             self.dirty(Lane::Namespaces, namespace.clone());
@@ -282,10 +298,49 @@ impl Lanes {
         } else if id.resource == Resource::NAMESPACES {
             self.dirty(Lane::NamespaceBasics, key.clone());
             self.dirty(Lane::Namespaces, key.clone());
+        } else {
+            self.note_storage(snapshot, id);
+        }
+    }
+
+    fn note_storage(&mut self, snapshot: &Snapshot, id: &ObjectId) {
+        let storage = snapshot.storage();
+        if id.resource == Resource::PERSISTENT_VOLUME_CLAIMS {
+            self.dirty(Lane::PersistentVolumes, id.key.clone());
+            let volume = storage.claims.get(&id.key).map(|claim| &claim.spec.volume_name);
+            if let Some(name) = volume.filter(|name| !name.is_empty()) {
+                self.dirty(Lane::PersistentVolumes, ObjectKey::new("", name));
+            }
+        } else if id.resource == Resource::PERSISTENT_VOLUMES {
+            self.dirty(Lane::PersistentVolumes, id.key.clone());
+            let volume = storage.volumes.get(&id.key);
+            match volume.and_then(|volume| volume.spec.claim_ref.as_ref()) {
+                Some(claim) => {
+                    let key = key_of(&claim.namespace, &claim.name);
+                    self.dirty(Lane::PersistentVolumes, key);
+                }
+                // Any of them may get it.
+                None => self.note_unbound_claims(snapshot),
+            }
+        } else if id.resource == Resource::STORAGE_CLASSES {
+            self.note_unbound_claims(snapshot);
+        }
+    }
+
+    fn note_unbound_claims(&mut self, snapshot: &Snapshot) {
+        let claims = snapshot.storage().claims.iter();
+        for (key, _) in claims.filter(|(_, claim)| !claim.bound()) {
+            self.dirty(Lane::PersistentVolumes, key.clone());
         }
     }
 
     fn note_pod(&mut self, snapshot: &Snapshot, pod: &PodView) {
+        for claim in &pod.claims {
+            let key = key_of(&pod.meta.namespace, claim);
+            if snapshot.storage().claims.get(&key).is_some_and(|claim| claim.meta.deleting()) {
+                self.dirty(Lane::PersistentVolumes, key);
+            }
+        }
         let node = pod.node_name.as_deref().unwrap_or("");
         self.dirty(Lane::NodeLifecycle, ObjectKey::new("", node));
         if pod.terminated() {
@@ -322,6 +377,10 @@ impl Lanes {
 
     fn note_node(&mut self, snapshot: &Snapshot, name: &Arc<str>) {
         self.dirty(Lane::NodeLifecycle, ObjectKey { namespace: "".into(), name: Arc::clone(name) });
+        // One that was chosen for a claim may be gone.
+        if snapshot.node(name).is_none() {
+            self.note_unbound_claims(snapshot);
+        }
         for pod in snapshot.pods_on(name) {
             self.note_services_of(snapshot, pod);
         }

@@ -201,6 +201,7 @@ impl Model {
             Action::Bind { target, node, .. } => {
                 self.merge(&key_of(&target), &json!({"spec": {"nodeName": node}}));
             }
+            Action::RecountQuota { .. } => {}
             Action::Nominate { target, node, .. } => {
                 let patch = json!({"status": {"nominatedNodeName": node}});
                 self.merge(&key_of(&target), &patch);

@@ -14,6 +14,7 @@ use crate::view::labels::Labels;
 use crate::view::node::NodeView;
 use crate::view::pod::PodView;
 use crate::view::pod_affinity::PodTerm;
+use crate::view::resource::ObjectKey;
 
 /// The label of nodes that the like of a pod without constraints is spread by, beside nodes.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -41,6 +42,8 @@ pub struct Cluster {
     topologies: Topologies,
     /// Per owner uid: pods on each node.
     owned: BTreeMap<Arc<str>, BTreeMap<usize, i64>>,
+    /// How many placed pods use a claim.
+    claims: BTreeMap<ObjectKey, i64>,
     /// How many nodes have an image of this name.
     images: BTreeMap<Arc<str>, usize>,
 }
@@ -109,6 +112,12 @@ impl Cluster {
     #[must_use]
     pub fn nodes_with_image(&self, name: &str) -> usize {
         self.images.get(name).copied().unwrap_or_default()
+    }
+
+    /// How many placed pods use a claim.
+    #[must_use]
+    pub fn users_of(&self, claim: &ObjectKey) -> i64 {
+        self.claims.get(claim).copied().unwrap_or_default()
     }
 
     /// Puts a new version of a node in place; its pods stay.
@@ -200,6 +209,15 @@ impl Cluster {
             self.groups.hold(group, near, stance, node, by);
         }
         self.groups.count(pod, node, by, &self.namespaces);
+        for name in &pod.claims {
+            let namespace = Arc::clone(&pod.meta.namespace);
+            let key = ObjectKey { namespace, name: Arc::clone(name) };
+            let count = self.claims.entry(key.clone()).or_default();
+            *count += by;
+            if *count <= 0 {
+                self.claims.remove(&key);
+            }
+        }
         if let Some(owner) = owner(pod) {
             let counts = self.owned.entry(Arc::clone(owner)).or_default();
             let count = counts.entry(node).or_default();

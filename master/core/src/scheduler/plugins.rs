@@ -25,6 +25,8 @@ pub mod node_resources_fit;
 pub mod node_unschedulable;
 pub mod pod_topology_spread;
 pub mod taint_toleration;
+pub mod volume_binding;
+pub mod volume_restrictions;
 
 /// The best score of one plug-in.
 pub const MAX: i64 = 100;
@@ -133,7 +135,7 @@ pub trait Score: Debug {
 }
 
 /// All filters in the order in which they are asked.
-pub static FILTERS: [&dyn FilterPlugin; 9] = [
+pub static FILTERS: [&dyn FilterPlugin; 11] = [
     &node_unschedulable::NodeUnschedulable,
     &node_name::NodeName,
     &taint_toleration::TaintToleration,
@@ -141,6 +143,8 @@ pub static FILTERS: [&dyn FilterPlugin; 9] = [
     &architecture::Architecture,
     &node_ports::NodePorts,
     &node_resources_fit::NodeResourcesFit,
+    &volume_restrictions::VolumeRestrictions,
+    &volume_binding::VolumeBinding,
     &pod_topology_spread::PodTopologySpread,
     &inter_pod_affinity::InterPodAffinity,
 ];

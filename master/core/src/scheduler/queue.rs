@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::cluster::Cluster;
 use super::plugins::FilterPlugin;
 use crate::view::node::NodeView;
+use crate::view::persistent_volume::ClaimView;
 use crate::view::pod::PodView;
 use crate::view::timestamp::Timestamp;
 
@@ -50,8 +51,11 @@ pub enum ClusterEvent<'a> {
         /// The node that it was on, if that is still there.
         node: Option<usize>,
     },
-    /// A volume, a claim or a storage class changed.
-    Volumes,
+    /// A claim changed, or a volume that nobody has, or a storage class.
+    Volumes {
+        /// The claim, if it was one.
+        claim: Option<&'a ClaimView>,
+    },
 }
 
 impl<'a> ClusterEvent<'a> {
@@ -60,7 +64,7 @@ impl<'a> ClusterEvent<'a> {
     pub const fn node(&self) -> Option<&'a NodeView> {
         match self {
             Self::NodeAdded(node) | Self::NodeChanged { new: node, .. } => Some(node),
-            Self::PodPlaced(_) | Self::PodGone { .. } | Self::Volumes => None,
+            Self::PodPlaced(_) | Self::PodGone { .. } | Self::Volumes { .. } => None,
         }
     }
 
@@ -70,7 +74,7 @@ impl<'a> ClusterEvent<'a> {
         match self {
             Self::NodeAdded(_) => true,
             Self::NodeChanged { old, new, .. } => old.meta.labels != new.meta.labels,
-            Self::PodPlaced(_) | Self::PodGone { .. } | Self::Volumes => false,
+            Self::PodPlaced(_) | Self::PodGone { .. } | Self::Volumes { .. } => false,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::*;
 
 mod neighbours;
 mod preemption;
+mod volumes;
 
 const NOW: Timestamp = Timestamp(1_000_000);
 

@@ -36,6 +36,14 @@ impl Resource {
     pub const ENDPOINT_SLICES: Self = Self::constant("discovery.k8s.io", "endpointslices");
     /// `poddisruptionbudgets.policy`.
     pub const POD_DISRUPTION_BUDGETS: Self = Self::constant("policy", "poddisruptionbudgets");
+    /// `persistentvolumes`.
+    pub const PERSISTENT_VOLUMES: Self = Self::constant("", "persistentvolumes");
+    /// `persistentvolumeclaims`.
+    pub const PERSISTENT_VOLUME_CLAIMS: Self = Self::constant("", "persistentvolumeclaims");
+    /// `storageclasses.storage.k8s.io`.
+    pub const STORAGE_CLASSES: Self = Self::constant("storage.k8s.io", "storageclasses");
+    /// `resourcequotas`.
+    pub const RESOURCE_QUOTAS: Self = Self::constant("", "resourcequotas");
 
     const fn constant(group: &'static str, plural: &'static str) -> Self {
         Self { group: Cow::Borrowed(group), plural: Cow::Borrowed(plural) }
@@ -53,7 +61,7 @@ impl Resource {
 }
 
 /// The resources that this crate names itself: naming them again shares these strings.
-static KNOWN: [Resource; 11] = [
+static KNOWN: [Resource; 15] = [
     Resource::PODS,
     Resource::NODES,
     Resource::SERVICES,
@@ -65,6 +73,10 @@ static KNOWN: [Resource; 11] = [
     Resource::DEPLOYMENTS,
     Resource::ENDPOINT_SLICES,
     Resource::POD_DISRUPTION_BUDGETS,
+    Resource::PERSISTENT_VOLUMES,
+    Resource::PERSISTENT_VOLUME_CLAIMS,
+    Resource::STORAGE_CLASSES,
+    Resource::RESOURCE_QUOTAS,
 ];
 
 impl fmt::Display for Resource {

@@ -118,7 +118,7 @@ impl FilterPlugin for InterPodAffinity {
                 away.iter().any(|term| means(term, gone, names))
                     || terms(gone).1.iter().any(|term| means(term, pod, names))
             }
-            ClusterEvent::Volumes => false,
+            ClusterEvent::Volumes { .. } => false,
         }
     }
 }

@@ -31,7 +31,7 @@ impl FilterPlugin for NodePorts {
             ClusterEvent::PodGone { pod, .. } => host_ports(pod).next().is_some(),
             ClusterEvent::NodeChanged { .. }
             | ClusterEvent::PodPlaced(_)
-            | ClusterEvent::Volumes => false,
+            | ClusterEvent::Volumes { .. } => false,
         }
     }
 }

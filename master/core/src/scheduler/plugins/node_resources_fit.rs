@@ -69,7 +69,7 @@ impl FilterPlugin for NodeResourcesFit {
                 let node = node.and_then(|node| cluster.node(node));
                 node.is_some_and(|node| fits(&pod.requests, node).is_ok())
             }
-            ClusterEvent::PodPlaced(_) | ClusterEvent::Volumes => false,
+            ClusterEvent::PodPlaced(_) | ClusterEvent::Volumes { .. } => false,
         }
     }
 }

@@ -39,9 +39,9 @@ impl FilterPlugin for NodeUnschedulable {
         match event {
             ClusterEvent::NodeAdded(node) => !node.unschedulable,
             ClusterEvent::NodeChanged { old, new, .. } => old.unschedulable && !new.unschedulable,
-            ClusterEvent::PodPlaced(_) | ClusterEvent::PodGone { .. } | ClusterEvent::Volumes => {
-                false
-            }
+            ClusterEvent::PodPlaced(_)
+            | ClusterEvent::PodGone { .. }
+            | ClusterEvent::Volumes { .. } => false,
         }
     }
 }

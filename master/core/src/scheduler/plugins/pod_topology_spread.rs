@@ -118,7 +118,7 @@ impl FilterPlugin for PodTopologySpread {
                 };
                 required().any(selects)
             }
-            ClusterEvent::Volumes => false,
+            ClusterEvent::Volumes { .. } => false,
         }
     }
 }

@@ -39,9 +39,9 @@ impl FilterPlugin for TaintToleration {
             ClusterEvent::NodeChanged { old, new, .. } => {
                 old.taints != new.taints && tolerated(pod, new)
             }
-            ClusterEvent::PodPlaced(_) | ClusterEvent::PodGone { .. } | ClusterEvent::Volumes => {
-                false
-            }
+            ClusterEvent::PodPlaced(_)
+            | ClusterEvent::PodGone { .. }
+            | ClusterEvent::Volumes { .. } => false,
         }
     }
 }
