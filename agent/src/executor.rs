@@ -35,6 +35,7 @@ use crate::pod_manager::PodEvent;
 use crate::pod_memory;
 use crate::pod_sandbox;
 use crate::remove_folder::remove_folder;
+use crate::resolv_conf;
 use crate::runtime_link::CallError;
 use crate::volumes::{self, Contents};
 use container_spec::{Place, PrepareError};
@@ -622,7 +623,10 @@ fn write_files(node: &Node, pod: &Pod, ip: Ipv4Addr, memory: &Path) -> io::Resul
         true => hosts::hosts_of_host_network(pod, &facts::text("/etc/hosts")),
         false => hosts::hosts(pod, ip, domain),
     };
-    let node_resolv_conf = facts::text("/etc/resolv.conf");
+    let node_resolv_conf = match pod.host_network {
+        true => resolv_conf::own(),
+        false => resolv_conf::for_pods(),
+    };
     let address = accepted.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |accepted| accepted.dns);
     let dns = Dns { address, domain, node_resolv_conf: &node_resolv_conf };
     whole_file::replace(&memory.join("hosts"), hosts.as_bytes(), 0o644)?;

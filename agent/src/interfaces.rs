@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 
+use bramble_agent_core::overlap;
+use bramble_shared::link::Ipv4Range;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
@@ -35,6 +37,26 @@ pub(crate) fn list(pod_bridge: &str) -> io::Result<Vec<Interface>> {
         .filter_map(|each| {
             let address = each.address?.as_sockaddr_in()?.ip();
             Some(Interface { name: each.interface_name, address })
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// Networks that the board is in, but for its own inside: loopback and the pods' bridge.
+///
+/// # Errors
+///
+/// When the kernel does not tell.
+pub(crate) fn networks(pod_bridge: &str) -> io::Result<Vec<(String, Ipv4Range)>> {
+    let mut found: Vec<(String, Ipv4Range)> = getifaddrs()?
+        .filter(|each| !each.flags.contains(InterfaceFlags::IFF_LOOPBACK))
+        .filter(|each| each.interface_name != pod_bridge)
+        .filter_map(|each| {
+            let address = each.address?.as_sockaddr_in()?.ip();
+            let mask = each.netmask?.as_sockaddr_in()?.ip();
+            Some((each.interface_name, overlap::network_of(address, mask)))
         })
         .collect();
     found.sort();

@@ -1,9 +1,10 @@
 //! What the parts of the agent share, and how they are started.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -68,6 +69,10 @@ pub(crate) struct Node {
     accepted: RwLock<Option<Accepted>>,
     /// A new system is being written, or has been and waits for its boot.
     pub(crate) upgrading: AtomicBool,
+    /// Addresses of the pods that have one of their own, by uid.
+    pod_ips: RwLock<BTreeMap<String, Ipv4Addr>>,
+    /// Port of cluster DNS at its address, 0 until it answers.
+    pub(crate) dns_port: AtomicU16,
     /// As a number, so that it can change: the network deals it, unless it is configured.
     address: AtomicU32,
 }
@@ -135,6 +140,20 @@ impl Node {
             tracing::info!(address = %counts, "address of this node");
         }
         counts
+    }
+
+    /// Addresses of the pods that have one of their own, by uid.
+    pub(crate) fn pod_ips(&self) -> RwLockReadGuard<'_, BTreeMap<String, Ipv4Addr>> {
+        self.pod_ips.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the address of a pod, or that it has none any more.
+    pub(crate) fn set_pod_ip(&self, uid: &str, ip: Option<Ipv4Addr>) {
+        let mut ips = self.pod_ips.write().unwrap_or_else(PoisonError::into_inner);
+        match ip {
+            Some(ip) => drop(ips.insert(uid.to_owned(), ip)),
+            None => drop(ips.remove(uid)),
+        }
     }
 
     /// What the master said last; none before the first welcome of this boot.
@@ -248,6 +267,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         desired: RwLock::default(),
         accepted: RwLock::default(),
         upgrading: AtomicBool::new(false),
+        dns_port: AtomicU16::new(0),
+        pod_ips: RwLock::default(),
         address: AtomicU32::new(address.into()),
         config,
     });

@@ -15,17 +15,20 @@ use std::sync::Arc;
 
 use bramble_agent_core::address::PodAddresses;
 use bramble_agent_core::desired::Touched;
+use bramble_agent_core::overlap::overlap;
 use bramble_agent_core::pod_worker::{Action, Event, Exit, Found, PodWorker};
 use bramble_network::{NodeNetwork, NodeNetworkConfig};
 use bramble_runtime::protocol::{self, ContainerState, ContainerStatus};
 use bramble_shared::link::{Accepted, DataKey, Ipv4Range, NodeConditions, Pod, ToMaster};
 use bramble_shared::node_set::NodeSet;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::container_id::ContainerId;
+use crate::dns;
 use crate::executor::{Cleaner, PodExecutor, read_message};
+use crate::interfaces;
 use crate::link_client::LinkEvent;
 use crate::network;
 use crate::node::Node;
@@ -52,10 +55,13 @@ pub(crate) struct PodManager {
     pods: BTreeMap<String, Slot>,
     addresses: Option<PodAddresses>,
     network: Option<Arc<NodeNetwork>>,
-    network_task: Option<JoinHandle<()>>,
+    /// Rules, routes and DNS. Dropping them ends them.
+    network_tasks: JoinSet<()>,
     network_changed: Arc<Notify>,
     unreachable: watch::Receiver<NodeSet>,
     link: Option<Outbox>,
+    /// Why there is no pod network.
+    network_problem: Option<String>,
     /// When a pod network that could not be opened is tried again, and how long that waits.
     network_retry: Option<(embassy_time::Instant, embassy_time::Duration)>,
     events: mpsc::Sender<PodEvent>,
@@ -78,10 +84,11 @@ impl PodManager {
             pods: BTreeMap::new(),
             addresses: None,
             network: None,
-            network_task: None,
+            network_tasks: JoinSet::new(),
             network_changed: Arc::new(Notify::new()),
             unreachable,
             link: None,
+            network_problem: None,
             network_retry: None,
             events,
             received: Some(received),
@@ -101,6 +108,9 @@ impl PodManager {
         mut runtime: mpsc::Receiver<Notice>,
     ) {
         let records_dir = self.node.records_dir();
+        if let Some((services, peers)) = records::read_cluster(&records_dir) {
+            self.node.desired_mut().restore(services, peers);
+        }
         if let Some(accepted) = records::read_accepted(&records_dir) {
             self.accept(accepted).await;
         }
@@ -239,29 +249,39 @@ impl PodManager {
     }
 
     async fn open_network(&mut self, pod_range: Ipv4Range, service_range: Ipv4Range) {
-        if let Some(task) = self.network_task.take() {
-            task.abort();
-        }
+        self.network_tasks.shutdown().await;
         let config = NodeNetworkConfig {
             bridge: self.node.config.bridge.clone(),
             pod_range,
             service_range,
             run_dir: self.node.config.run_dir.clone(),
         };
-        match NodeNetwork::open(config).await {
+        match self.open_unless_in_the_way(config).await {
             Ok(network) => {
+                self.network_problem = None;
                 let network = Arc::new(network);
-                self.network_task = Some(tokio::spawn(network::keep(
+                let rules = network::keep(
                     Arc::clone(&self.node),
                     Arc::clone(&network),
                     Arc::clone(&self.network_changed),
                     self.unreachable.clone(),
-                )));
+                );
+                let names = dns::serve(
+                    Arc::clone(&self.node),
+                    Arc::clone(&network),
+                    Arc::clone(&self.network_changed),
+                    self.unreachable.clone(),
+                );
+                let mut tasks = JoinSet::new();
+                tasks.spawn(rules);
+                tasks.spawn(names);
+                self.network_tasks = tasks;
                 self.network = Some(network);
                 self.network_retry = None;
             }
             Err(error) => {
-                let error = crate::telemetry::Chain(&error).to_string();
+                let error = crate::telemetry::Chain(&*error).to_string();
+                self.network_problem = Some(error.clone());
                 let wait = self
                     .network_retry
                     .map_or(NETWORK_WAIT_MIN, |(_, wait)| (wait * 2).min(NETWORK_WAIT_MAX));
@@ -274,9 +294,28 @@ impl PodManager {
         }
     }
 
+    /// Opens the pod network, unless a network that the board is in would be cut off by it.
+    async fn open_unless_in_the_way(
+        &self,
+        config: NodeNetworkConfig,
+    ) -> Result<NodeNetwork, Box<dyn std::error::Error + Send + Sync>> {
+        let cluster_range = self.node.accepted().map(|accepted| accepted.cluster_range);
+        let networks = interfaces::networks(&config.bridge)?;
+        if let Some(cluster_range) = cluster_range
+            && let Some(overlap) = overlap(&networks, cluster_range, config.service_range)
+        {
+            return Err(overlap.into());
+        }
+        Ok(NodeNetwork::open(config).await?)
+    }
+
     fn conditions(&self) -> NodeConditions {
         let ready = self.network.is_some();
-        let message = if ready { "" } else { "the pod network could not be opened" };
+        let message = match (ready, &self.network_problem) {
+            (true, _) => "",
+            (false, Some(problem)) => problem,
+            (false, None) => "the pod network could not be opened",
+        };
         NodeConditions {
             ready,
             message: message.to_owned(),
@@ -324,6 +363,8 @@ impl PodManager {
         );
         if let Some(ip) = worker.pod_ip() {
             executor.set_ip(ip);
+            self.node.set_pod_ip(&uid, Some(ip));
+            self.network_changed.notify_one();
         }
         self.pods.insert(uid.clone(), Slot { worker, executor });
         self.apply(&uid, actions);
@@ -371,6 +412,8 @@ impl PodManager {
                 Action::ReportRemoved => self.removed(uid),
                 Action::SetUpSandbox => self.set_up(uid),
                 Action::ReleaseSandbox => {
+                    self.node.set_pod_ip(uid, None);
+                    self.network_changed.notify_one();
                     if let Some(addresses) = &mut self.addresses {
                         addresses.release(uid);
                     }
@@ -417,6 +460,10 @@ impl PodManager {
         match outcome {
             Ok(ip) => {
                 slot.executor.set_ip(ip);
+                if !pod.host_network {
+                    self.node.set_pod_ip(uid, Some(ip));
+                    self.network_changed.notify_one();
+                }
                 slot.executor.act(Action::SetUpSandbox);
             }
             Err(message) => {
@@ -431,6 +478,8 @@ impl PodManager {
 
     fn removed(&mut self, uid: &str) {
         let Some(slot) = self.pods.remove(uid) else { return };
+        self.node.set_pod_ip(uid, None);
+        self.network_changed.notify_one();
         if let Some(addresses) = &mut self.addresses {
             addresses.release(uid);
         }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use bramble_agent_core::pod_worker::PodRecord;
 use bramble_runtime::whole_file;
-use bramble_shared::link::Accepted;
+use bramble_shared::link::{Accepted, Peer, Service};
 
 /// First byte of a record; another one means another version, whose pods start afresh.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Writes a pod's record.
 ///
@@ -71,6 +71,25 @@ pub(crate) fn read_accepted(dir: &Path) -> Option<Accepted> {
     decode(&fs::read(dir.join("accepted")).ok()?)
 }
 
+/// Keeps Services and peers, so that an agent can start without the master.
+///
+/// # Errors
+///
+/// When the run directory is full.
+pub(crate) fn write_cluster(
+    dir: &Path,
+    services: Vec<&Service>,
+    peers: Vec<&Peer>,
+) -> io::Result<()> {
+    let bytes = postcard::to_extend(&(services, peers), vec![VERSION]).map_err(io::Error::other)?;
+    whole_file::replace(&dir.join("cluster"), &bytes, 0o600)
+}
+
+/// Services and peers as they were known last on this boot.
+pub(crate) fn read_cluster(dir: &Path) -> Option<(Vec<Service>, Vec<Peer>)> {
+    decode(&fs::read(dir.join("cluster")).ok()?)
+}
+
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     match bytes.split_first()? {
         (&VERSION, body) => postcard::from_bytes(body).ok(),
@@ -88,6 +107,15 @@ mod tests {
     use bramble_agent_core::moment::Moment;
     use bramble_agent_core::pod_worker::{PodWorker, example::pod};
     use embassy_time::Instant;
+
+    #[test]
+    fn what_is_known_of_the_cluster_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read_cluster(folder.path()), None);
+        let service = Service { name: "web".to_owned(), ..Service::default() };
+        write_cluster(folder.path(), vec![&service], vec![]).unwrap();
+        assert_eq!(read_cluster(folder.path()), Some((vec![service], vec![])));
+    }
 
     #[test]
     fn records_are_read_back_and_damaged_ones_left_out() {

@@ -1,5 +1,6 @@
 //! The objects that every cluster has from its first moment.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use bramble_api::Status;
@@ -21,6 +22,8 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 pub(crate) struct ApiAddress {
     /// First address of the Service range.
     pub(crate) service: Ipv4Addr,
+    /// Address of cluster DNS.
+    pub(crate) dns: Ipv4Addr,
     /// Address of this master.
     pub(crate) address: Ipv4Addr,
     /// Port of this master.
@@ -71,6 +74,13 @@ pub(crate) async fn bootstrap(objects: &Objects, api: ApiAddress) -> Vec<Problem
         let found = correct_slice(objects, api).await;
         note(&mut problems, "endpointslices", "kubernetes", found.map(|()| Value::Null));
     }
+    let found = ensure(objects, "services", dns_service(api)).await;
+    let found = match found {
+        Ok(found) if same_spec(&found, &dns_service(api)) => Ok(()),
+        Ok(_) => correct_dns(objects, api).await,
+        Err(status) => Err(status),
+    };
+    note(&mut problems, "services", "kube-dns", found.map(|()| Value::Null));
     problems
 }
 
@@ -141,6 +151,62 @@ async fn ensure(objects: &Objects, plural: &str, object: Value) -> Result<Value,
     }
 }
 
+/// Whether a Service has the type, the address and at least the ports that it should have. A selector
+/// that leads to DNS servers of somebody's own does no harm.
+fn same_spec(found: &Value, wanted: &Value) -> bool {
+    let same = |pointer: &str| found.pointer(pointer) == wanted.pointer(pointer);
+    let ports = |object: &Value| -> BTreeSet<(String, u64)> {
+        let ports = object.pointer("/spec/ports").and_then(Value::as_array);
+        let port = |port: &Value| {
+            let protocol = port.get("protocol").and_then(Value::as_str)?;
+            Some((protocol.to_owned(), port.get("port")?.as_u64()?))
+        };
+        ports.into_iter().flatten().filter_map(port).collect()
+    };
+    same("/spec/type") && same("/spec/clusterIP") && ports(found).is_superset(&ports(wanted))
+}
+
+async fn correct_dns(objects: &Objects, api: ApiAddress) -> Result<(), Status> {
+    let services = Objects::resource("", "services");
+    let change = move |found: &mut Value| {
+        if let Some(found) = found.as_object_mut() {
+            let wanted = dns_service(api);
+            found.insert("spec".to_owned(), wanted.get("spec").cloned().unwrap_or_default());
+        }
+        Ok(())
+    };
+    let (options, part) = (WriteOptions::default(), Part::Main);
+    match objects.modify(services, "kube-system", "kube-dns", part, &options, &change).await {
+        Err(status) if status.code == 422 => remake(objects, "services", dns_service(api)).await,
+        changed => changed.map(|_| ()),
+    }
+}
+
+/// Cluster DNS: without a selector, since every node answers it itself. Labels as CoreDNS'.
+fn dns_service(api: ApiAddress) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kube-dns",
+            "namespace": "kube-system",
+            "labels": {
+                "k8s-app": "kube-dns",
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",
+            },
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": api.dns.to_string(),
+            "ports": [
+                { "name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53 },
+                { "name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53 },
+            ],
+        },
+    })
+}
+
 /// Whether a Service leads to the API.
 fn serves_api(found: &Value, api: ApiAddress) -> bool {
     let wanted = service(api);
@@ -201,15 +267,13 @@ async fn remake(objects: &Objects, plural: &str, object: Value) -> Result<(), St
     let group = if plural == "endpointslices" { "discovery.k8s.io" } else { "" };
     let resource = Objects::resource(group, plural);
     let options = DeleteOptions::default();
-    let (_, gone) = objects.delete(resource, "default", "kubernetes", &options).await?;
+    let text = |field: &str| object.pointer(field).and_then(Value::as_str).unwrap_or("").to_owned();
+    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    let (_, gone) = objects.delete(resource, &namespace, &name, &options).await?;
     if !gone {
-        return Err(Status::conflict(
-            resource,
-            "kubernetes",
-            "finalizers hold the one that is there",
-        ));
+        return Err(Status::conflict(resource, &name, "finalizers hold the one that is there"));
     }
-    objects.create(resource, "default", object, &WriteOptions::default()).await.map(|_| ())
+    objects.create(resource, &namespace, object, &WriteOptions::default()).await.map(|_| ())
 }
 
 fn service(api: ApiAddress) -> Value {
@@ -258,6 +322,7 @@ mod tests {
 
     const API: ApiAddress = ApiAddress {
         service: Ipv4Addr::new(10, 43, 0, 1),
+        dns: Ipv4Addr::new(10, 43, 0, 10),
         address: Ipv4Addr::new(192, 168, 1, 2),
         port: 6443,
     };
@@ -355,6 +420,36 @@ mod tests {
             "endpoints": [{"addresses": ["evil.example"]}]});
         objects.create(slices, "default", other, &WriteOptions::default()).await.unwrap();
         check("the slice is of another type").await;
+    }
+
+    #[tokio::test]
+    async fn cluster_dns_keeps_its_address_and_may_get_other_servers() {
+        let objects = objects().await;
+        bootstrap(&objects, API).await;
+        let services = Objects::resource("", "services");
+        let get = async || objects.get(services, "kube-system", "kube-dns").await.unwrap();
+        assert_eq!(get().await["spec"]["clusterIP"], json!("10.43.0.10"));
+        let change = async |patch: Value| {
+            let change = move |object: &mut Value| {
+                bramble_api::patch::merge::apply(object, &patch);
+                Ok(())
+            };
+            let (options, part) = (WriteOptions::default(), Part::Main);
+            objects
+                .modify(services, "kube-system", "kube-dns", part, &options, &change)
+                .await
+                .unwrap();
+            assert_eq!(bootstrap(&objects, API).await, []);
+        };
+        change(json!({"spec": {"selector": {"k8s-app": "kube-dns"}}})).await;
+        assert_eq!(get().await["spec"]["selector"], json!({"k8s-app": "kube-dns"}));
+        change(json!({"spec": {"ports": [{"port": 80}]}})).await;
+        assert!(same_spec(&get().await, &dns_service(API)));
+        change(json!({"spec": {"type": "ExternalName", "externalName": "evil.example"}})).await;
+        assert!(same_spec(&get().await, &dns_service(API)));
+        objects.delete(services, "kube-system", "kube-dns", &delete()).await.unwrap();
+        assert_eq!(bootstrap(&objects, API).await, []);
+        assert!(same_spec(&get().await, &dns_service(API)));
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use bramble_shared::link::Ipv4Range;
 use serde::Deserialize;
 
 use crate::cli::ServerFlags;
+use crate::objects::{API_HOST, DNS_HOST};
 
 /// Where the configuration is looked for when no path is given; it may be absent there.
 pub(crate) const DEFAULT_CONFIG_PATH: &str = "/etc/bramble/server.toml";
@@ -153,7 +154,12 @@ impl Config {
 
     /// First address of the Service range: the API's own.
     pub(crate) fn api_service_address(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.service_range.network.to_bits() + 1)
+        Ipv4Addr::from_bits(self.service_range.network.to_bits() + API_HOST)
+    }
+
+    /// Address of cluster DNS.
+    pub(crate) fn dns_service_address(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.service_range.network.to_bits() + DNS_HOST)
     }
 }
 

@@ -58,8 +58,6 @@ const FULL_PASS: Duration = Duration::from_secs(600);
 const FAILED_PAUSE_MS: i64 = 1_000;
 /// Pause before the store is read again after its watch failed.
 const RETRY: Duration = Duration::from_millis(200);
-/// Where cluster DNS answers, counted from the start of the Service range.
-const DNS_HOST: u32 = 10;
 /// Domain of cluster DNS.
 const DOMAIN: &str = "cluster.local";
 
@@ -119,11 +117,10 @@ pub(crate) async fn start(
     let (heartbeats, logging) =
         Heartbeats::start(socket, objects.store().as_ref(), LeaseProfile::FAST).await?;
     let events = Arc::new(EventRecorder::new(objects.clone()));
-    let service_base = config.service_range.network.to_bits();
     let facts = ClusterFacts {
         cluster_range: config.cluster_range,
         service_range: config.service_range,
-        dns: (service_base + DNS_HOST).into(),
+        dns: config.dns_service_address(),
         domain: DOMAIN.to_owned(),
         heartbeat_port,
         master_address: config.advertise_address,

@@ -34,7 +34,7 @@ use serde_json::Value;
 
 use admission::Chain;
 
-pub(crate) use addresses::Addresses;
+pub(crate) use addresses::{API_HOST, Addresses, DNS_HOST};
 pub(crate) use admission::{AdmissionConfig, Notes};
 pub(crate) use key::store_status;
 pub(crate) use list::{List, ListOptions, Page, prefix};

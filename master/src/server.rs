@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bramble_api::Status;
 use bramble_process::{LOOK_INTERVAL, Memory, panics};
+use bramble_shared::link::Ipv4Range;
 use bramble_store::StoreError;
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +48,14 @@ pub(crate) enum ServerError {
     /// The address could not be had.
     #[error("could not listen on {address}")]
     Listen { address: SocketAddr, source: io::Error },
+    /// The pods would be given addresses of the LAN.
+    #[error(
+        "the network {network}/{prefix_len} of this board overlaps with the {setting} {}/{}: set \
+         `{setting}` to another range before the first start, or give the network other addresses",
+        range.network,
+        range.prefix_len
+    )]
+    Overlap { network: Ipv4Addr, prefix_len: u32, setting: &'static str, range: Ipv4Range },
     /// Identity or store.
     #[error(transparent)]
     State(#[from] OpenStateError),
@@ -91,6 +100,7 @@ pub(crate) fn run(config: &Config) -> Result<(), ServerError> {
 }
 
 async fn serve(config: &Config) -> Result<(), ServerError> {
+    refuse_overlap(config)?;
     let listener = listen(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     let mut config = config.clone();
@@ -112,6 +122,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
         });
     let api_address = ApiAddress {
         service: config.api_service_address(),
+        dns: config.dns_service_address(),
         address: config.advertise_address,
         port: address.port(),
     };
@@ -207,11 +218,39 @@ fn server_names(config: &Config) -> (Vec<String>, Vec<IpAddr>) {
     (names.into_iter().collect(), addresses.into_iter().collect())
 }
 
+/// Refuses ranges that overlap with the network in which nodes find this master: agents would lose
+/// each other, or their way out.
+fn refuse_overlap(config: &Config) -> Result<(), ServerError> {
+    let mine = |interface: &InterfaceAddress| {
+        let address = interface.address.as_ref().and_then(|address| address.as_sockaddr_in());
+        address.is_some_and(|address| address.ip() == config.advertise_address)
+    };
+    let interface = getifaddrs().into_iter().flatten().find(mine);
+    let mask = interface.as_ref().and_then(|interface| interface.netmask.as_ref());
+    let Some(mask) = mask.and_then(|mask| mask.as_sockaddr_in()) else { return Ok(()) };
+    let mask = mask.ip().to_bits();
+    let network = config.advertise_address.to_bits() & mask;
+    let ranges = [("cluster-range", config.cluster_range), ("service-range", config.service_range)];
+    for (setting, range) in ranges {
+        let shorter = mask.leading_ones().min(range.prefix_len.into());
+        let shift = 32_u32.saturating_sub(shorter);
+        let part = |bits: u32| u64::from(bits) >> shift;
+        if part(network) == part(range.network.to_bits()) {
+            let (network, prefix_len) = (network.into(), mask.leading_ones());
+            return Err(ServerError::Overlap { network, prefix_len, setting, range });
+        }
+    }
+    Ok(())
+}
+
 /// Returns this machine's IPv4 addresses, but not those that the pod network gives it.
 fn own_addresses(config: &Config) -> Vec<IpAddr> {
-    let shift = 32 - u32::from(config.cluster_range.prefix_len);
+    let within = |range: Ipv4Range, ip: Ipv4Addr| {
+        let shift = 32 - u32::from(range.prefix_len);
+        ip.to_bits() >> shift == range.network.to_bits() >> shift
+    };
     let of_pods =
-        |ip: Ipv4Addr| ip.to_bits() >> shift == config.cluster_range.network.to_bits() >> shift;
+        |ip: Ipv4Addr| within(config.cluster_range, ip) || within(config.service_range, ip);
     let interfaces = getifaddrs().into_iter().flatten();
     interfaces
         .filter_map(|interface| interface.address?.as_sockaddr_in().map(|address| address.ip()))

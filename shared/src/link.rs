@@ -39,7 +39,7 @@ pub use desired::{Change, Peer, ToAgent};
 pub use handshake::{Accepted, BootReport, FenceKind, Hello, Ipv4Range, NodeFacts, Welcome};
 pub use join::{JoinReply, JoinRequest};
 pub use pod::{Deletion, DnsPolicy, DnsSource, HostAlias, Pod, PodSecurity, RestartPolicy};
-pub use service::{Endpoint, Service, ServicePort};
+pub use service::{Endpoint, EndpointHost, Service, ServicePort};
 pub use status::{
     ContainerState, ContainerStatus, Event, NodeConditions, PodPhase, PodStatus, ToMaster,
 };

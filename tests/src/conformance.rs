@@ -128,7 +128,8 @@ pub fn table(verdicts: &[Verdict]) -> String {
     let passed = verdicts.iter().filter(|verdict| verdict.passed).count();
     text += &format!("| all | {passed} | {} | |\n", verdicts.len());
     for verdict in verdicts.iter().filter(|verdict| !verdict.passed) {
-        text += &format!("\nFAILED {} {}\n       {}\n", verdict.group, verdict.name, verdict.reason);
+        text +=
+            &format!("\nFAILED {} {}\n       {}\n", verdict.group, verdict.name, verdict.reason);
     }
     text
 }

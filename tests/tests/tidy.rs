@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("bramble-agent-core", &["bramble-shared"]),
+    ("bramble-dns", &["bramble-shared"]),
     ("bramble-image", &[]),
     ("bramble-network", &["bramble-shared"]),
     ("bramble-runtime", &["bramble-process"]),
@@ -46,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bramble-agent-core",
             "bramble-card",
             "bramble-clock",
+            "bramble-dns",
             "bramble-image",
             "bramble-init",
             "bramble-network",
@@ -62,7 +64,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that decide: they may not do I/O, and so depend on nothing that does.
 const PURE: &[&str] =
-    &["bramble-shared", "bramble-api", "bramble-master-core", "bramble-agent-core"];
+    &["bramble-shared", "bramble-api", "bramble-master-core", "bramble-agent-core", "bramble-dns"];
 
 #[test]
 fn crates_depend_only_along_the_arrows() {

@@ -34,6 +34,7 @@ pub struct Desired {
     /// Other nodes.
     pub peers: BTreeMap<NodeId, Peer>,
     named: Option<Named>,
+    complete: bool,
 }
 
 /// What the master has named since the welcome.
@@ -112,6 +113,7 @@ impl Desired {
     /// them (found after a restart of the agent).
     pub fn synced<'a>(&mut self, present: impl Iterator<Item = &'a str>) -> Vec<Touched> {
         let Some(named) = self.named.take() else { return Vec::new() };
+        self.complete = true;
         let mut gone: BTreeSet<String> =
             self.pods.keys().filter(|uid| !named.pods.contains(*uid)).cloned().collect();
         gone.extend(present.filter(|uid| !named.pods.contains(*uid)).map(str::to_owned));
@@ -130,6 +132,25 @@ impl Desired {
             touched.push(Touched::Network);
         }
         touched
+    }
+
+    /// Whether Services and peers are those of the whole cluster, as the master named them in this
+    /// session or an earlier one. Before that, what is not there may only not have been named yet.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Takes over what an agent before this one knew of the cluster, unless the master has spoken
+    /// already.
+    pub fn restore(&mut self, services: Vec<Service>, peers: Vec<Peer>) {
+        if self.complete || self.named.is_some() {
+            return;
+        }
+        let key = |service: &Service| (service.namespace.clone(), service.name.clone());
+        self.services = services.into_iter().map(|service| (key(&service), service)).collect();
+        self.peers = peers.into_iter().map(|peer| (peer.id, peer)).collect();
+        self.complete = true;
     }
 
     /// Whether the master has named everything in this session.
@@ -190,6 +211,21 @@ mod tests {
         desired.apply(named("a"));
         let touched = desired.synced(["a", "old"].into_iter());
         assert_eq!(touched, [Touched::PodGone("old".to_owned())]);
+    }
+
+    #[test]
+    fn what_an_agent_before_knew_counts_until_the_master_has_spoken() {
+        let service = |name: &str| Service { name: name.to_owned(), ..Service::default() };
+        let mut desired = Desired::default();
+        assert!(!desired.is_complete());
+        desired.restore(vec![service("old"), service("kept")], vec![]);
+        assert!(desired.is_complete());
+        desired.welcomed();
+        desired.apply(Change::Service(service("kept")));
+        desired.restore(vec![service("older")], vec![]);
+        assert_eq!(desired.services.len(), 2);
+        assert_eq!(desired.synced(std::iter::empty()), [Touched::Network]);
+        assert!(desired.services.values().all(|service| service.name == "kept"));
     }
 
     #[test]

@@ -527,10 +527,6 @@ mod tests {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
                 cluster_ip: Some(Ipv4Addr::new(10, 43, 0, 1)),
-                external_ips: vec![],
-                affinity_s: None,
-                internal_local: false,
-                external_local: false,
                 ports: vec![ServicePort {
                     name: "https".to_owned(),
                     protocol: Protocol::Tcp,
@@ -538,6 +534,7 @@ mod tests {
                     node_port: 0,
                     endpoints: vec![],
                 }],
+                ..Service::default()
             };
             fixture.services.insert((namespace.to_owned(), name.to_owned()), service);
         }

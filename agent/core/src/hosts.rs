@@ -1,12 +1,15 @@
 //! `/etc/hosts`, `/etc/resolv.conf` and the host name of a pod, as the kubelet writes them.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bramble_shared::link::{DnsSource, Pod};
 
-/// Names in a search list and name servers that a resolver still reads (glibc's bounds).
+/// Name servers that a resolver still reads (glibc's bound).
 const NAMESERVERS_MAX: usize = 3;
+/// Domains of a search list, and its bytes, that the kubelet still writes.
+const SEARCHES_MAX: usize = 32;
+const SEARCHES_LEN_MAX: usize = 2048;
 
 /// What a pod's resolver configuration is made from.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +74,17 @@ pub fn resolv_conf(pod: &Pod, dns: &Dns<'_>) -> String {
             ],
             options: vec!["ndots:5".to_owned()],
         },
-        DnsSource::Node => ResolvConf::parse(dns.node_resolv_conf),
+        DnsSource::Node => {
+            let mut own = ResolvConf::parse(dns.node_resolv_conf);
+            // A loopback address is the pod's own inside of it; cluster DNS asks the node's.
+            for nameserver in own.nameservers.iter_mut().filter(|_| !pod.host_network) {
+                if is_loopback(nameserver) {
+                    *nameserver = dns.address.to_string();
+                }
+            }
+            own.nameservers.dedup();
+            own
+        }
         DnsSource::None => ResolvConf::default(),
     };
     if pod.dns.source == DnsSource::Cluster {
@@ -91,6 +104,17 @@ pub fn resolv_conf(pod: &Pod, dns: &Dns<'_>) -> String {
         config.options.push(option.clone());
     }
     config.text()
+}
+
+/// Whether a `resolv.conf` names no resolver that another network namespace could reach.
+#[must_use]
+pub fn only_loopback_nameservers(resolv_conf: &str) -> bool {
+    let nameservers = ResolvConf::parse(resolv_conf).nameservers;
+    !nameservers.is_empty() && nameservers.iter().all(|nameserver| is_loopback(nameserver))
+}
+
+fn is_loopback(nameserver: &str) -> bool {
+    nameserver.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[derive(Default)]
@@ -126,8 +150,16 @@ impl ResolvConf {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        if !self.searches.is_empty() {
-            let _ = writeln!(text, "search {}", self.searches.join(" "));
+        let mut searches =
+            self.searches.iter().take(SEARCHES_MAX).fold(String::new(), |line, search| {
+                match line.len() + 1 + search.len() <= SEARCHES_LEN_MAX {
+                    true => line + " " + search,
+                    false => line,
+                }
+            });
+        if !searches.is_empty() {
+            searches.insert_str(0, "search");
+            let _ = writeln!(text, "{searches}");
         }
         for nameserver in self.nameservers.iter().take(NAMESERVERS_MAX) {
             let _ = writeln!(text, "nameserver {nameserver}");
@@ -171,6 +203,35 @@ mod tests {
             "search default.svc.cluster.local svc.cluster.local cluster.local home lab\n\
              nameserver 10.43.0.10\noptions ndots:2 edns0\n"
         );
+    }
+
+    #[test]
+    fn loopback_resolvers_of_the_node_are_reached_through_cluster_dns() {
+        let mut pod = pod();
+        pod.dns.source = DnsSource::Node;
+        let node_resolv_conf = "nameserver 127.0.0.1\nnameserver ::1\nnameserver 192.168.1.1\n";
+        let dns = Dns {
+            address: Ipv4Addr::new(10, 43, 0, 10),
+            domain: "cluster.local",
+            node_resolv_conf,
+        };
+        assert_eq!(resolv_conf(&pod, &dns), "nameserver 10.43.0.10\nnameserver 192.168.1.1\n");
+        pod.host_network = true;
+        assert!(resolv_conf(&pod, &dns).starts_with("nameserver 127.0.0.1\n"));
+        assert!(only_loopback_nameservers("nameserver 127.0.0.53\n"));
+        assert!(!only_loopback_nameservers(node_resolv_conf));
+        assert!(!only_loopback_nameservers(""));
+    }
+
+    #[test]
+    fn search_lists_are_as_long_as_the_kubelet_writes_them() {
+        let mut pod = pod();
+        pod.dns.source = DnsSource::None;
+        pod.dns.searches = (0..40).map(|number| format!("s{number}")).collect();
+        let dns = Dns { address: Ipv4Addr::LOCALHOST, domain: "x", node_resolv_conf: "" };
+        assert_eq!(resolv_conf(&pod, &dns).split_whitespace().count(), 33);
+        pod.dns.searches = vec!["a".repeat(2000), "b".repeat(200), "c".to_owned()];
+        assert!(resolv_conf(&pod, &dns).ends_with("a c\n"));
     }
 
     #[test]

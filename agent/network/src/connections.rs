@@ -25,6 +25,10 @@ const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_IP_V4_SRC: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const IPPROTO_UDP: u8 = 17;
 /// Bytes of `nlmsghdr`.
 const HEADER_LEN: usize = 16;
 /// Bytes of `nfgenmsg`.
@@ -32,12 +36,29 @@ const FAMILY_LEN: usize = 4;
 /// The kernel fills at most this much for one read of a dump.
 const BUFFER_LEN: usize = 64 * 1024;
 
-/// Deletes all entries whose replies would come from one of `ips`, and returns how many.
+/// What is not there any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Addresses: everything to them ends.
+    pub ips: BTreeSet<Ipv4Addr>,
+    /// Addresses and ports that datagrams went to. Connections to them end by themselves.
+    pub datagrams: BTreeSet<(Ipv4Addr, u16)>,
+}
+
+impl Lost {
+    /// Nothing is lost.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ips.is_empty() && self.datagrams.is_empty()
+    }
+}
+
+/// Deletes all entries whose replies would come from what is lost, and returns how many.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub(crate) fn drop_to(ips: &BTreeSet<Ipv4Addr>) -> io::Result<usize> {
-    if ips.is_empty() {
+pub(crate) fn drop_to(lost: &Lost) -> io::Result<usize> {
+    if lost.is_empty() {
         return Ok(0);
     }
     let socket = socket(
@@ -47,7 +68,7 @@ pub(crate) fn drop_to(ips: &BTreeSet<Ipv4Addr>) -> io::Result<usize> {
         SockProtocol::NetlinkNetFilter,
     )?;
     let mut dropped = 0;
-    for tuple in original_tuples(&socket, ips)? {
+    for tuple in original_tuples(&socket, lost)? {
         match delete(&socket, &tuple) {
             Ok(()) => dropped += 1,
             // It ended by itself in between.
@@ -58,8 +79,8 @@ pub(crate) fn drop_to(ips: &BTreeSet<Ipv4Addr>) -> io::Result<usize> {
     Ok(dropped)
 }
 
-/// The original tuples (as the kernel wrote them) of the entries that are answered by `ips`.
-fn original_tuples(socket: &OwnedFd, ips: &BTreeSet<Ipv4Addr>) -> io::Result<Vec<Vec<u8>>> {
+/// The original tuples (as the kernel wrote them) of the entries that are answered by what is lost.
+fn original_tuples(socket: &OwnedFd, lost: &Lost) -> io::Result<Vec<Vec<u8>>> {
     send(socket, GET, NLM_F_DUMP, &[])?;
     let mut found = Vec::new();
     let mut buffer = vec![0; BUFFER_LEN];
@@ -69,18 +90,24 @@ fn original_tuples(socket: &OwnedFd, ips: &BTreeSet<Ipv4Addr>) -> io::Result<Vec
             match kind {
                 NLMSG_DONE => return Ok(found),
                 NLMSG_ERROR => refused(body)?,
-                _ => found.extend(tuple_answered_by(body, ips)),
+                _ => found.extend(tuple_answered_by(body, lost)),
             }
         }
     }
 }
 
-fn tuple_answered_by(body: &[u8], ips: &BTreeSet<Ipv4Addr>) -> Option<Vec<u8>> {
+fn tuple_answered_by(body: &[u8], lost: &Lost) -> Option<Vec<u8>> {
     let attributes = body.get(FAMILY_LEN..)?;
     let reply = attribute(attributes, CTA_TUPLE_REPLY)?;
     let source = attribute(attribute(reply, CTA_TUPLE_IP)?, CTA_IP_V4_SRC)?;
     let source = Ipv4Addr::from(<[u8; 4]>::try_from(source).ok()?);
-    if !ips.contains(&source) {
+    let datagrams = || {
+        let transport = attribute(reply, CTA_TUPLE_PROTO)?;
+        let udp = attribute(transport, CTA_PROTO_NUM)? == [IPPROTO_UDP];
+        let port = <[u8; 2]>::try_from(attribute(transport, CTA_PROTO_SRC_PORT)?).ok()?;
+        Some(udp && lost.datagrams.contains(&(source, u16::from_be_bytes(port))))
+    };
+    if !lost.ips.contains(&source) && datagrams() != Some(true) {
         return None;
     }
     attribute(attributes, CTA_TUPLE_ORIG).map(<[u8]>::to_vec)
@@ -166,6 +193,33 @@ mod tests {
         bytes.extend([1, 2, 3, 4]);
         assert_eq!(attribute(&bytes, 3), Some([1, 2, 3, 4].as_slice()));
         assert_eq!(attribute(&bytes, 4), None);
+    }
+
+    fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(value.len() + 4).unwrap();
+        let mut bytes = [len.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn datagrams_end_by_address_and_port_and_all_else_by_address() {
+        let entry = |protocol: u8| {
+            let ip = nested(CTA_TUPLE_IP, &nested(CTA_IP_V4_SRC, &[10, 42, 1, 2]));
+            let port = nested(CTA_PROTO_SRC_PORT, &5300_u16.to_be_bytes());
+            let transport =
+                nested(CTA_TUPLE_PROTO, &[nested(CTA_PROTO_NUM, &[protocol]), port].concat());
+            let reply = nested(CTA_TUPLE_REPLY, &[ip, transport].concat());
+            [vec![0; FAMILY_LEN], nested(CTA_TUPLE_ORIG, b"orig"), reply].concat()
+        };
+        let ip = Ipv4Addr::new(10, 42, 1, 2);
+        let port = |port| Lost { datagrams: [(ip, port)].into(), ..Lost::default() };
+        let found = |protocol, lost: &Lost| tuple_answered_by(&entry(protocol), lost).is_some();
+        assert!(found(17, &port(5300)));
+        assert!(!found(17, &port(5301)));
+        assert!(!found(6, &port(5300)), "a connection ends by itself");
+        assert!(found(6, &Lost { ips: [ip].into(), ..Lost::default() }));
     }
 
     #[test]

@@ -42,14 +42,14 @@ pub enum NetworkError {
         source: io::Error,
     },
     /// The program `nft` could not be run.
-    #[error("could not run `nft` (package nftables)")]
+    #[error("could not run `nft` (package nftables) or `iptables`")]
     RunNft {
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// `nft` refused the rules; none of them was applied.
-    #[error("nft refused the service rules: {message}")]
+    #[error("the rules were refused: {message}")]
     Rules {
         /// What it said.
         message: String,

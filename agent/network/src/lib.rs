@@ -23,6 +23,7 @@ mod pod_link;
 mod routes;
 mod rules;
 
+pub use connections::Lost;
 pub use error::NetworkError;
 pub use node_network::{NodeNetwork, NodeNetworkConfig};
 pub use routes::Route;

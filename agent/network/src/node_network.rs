@@ -9,6 +9,7 @@ use bramble_shared::link::Ipv4Range;
 use rtnetlink::{Handle, LinkBridge};
 use tokio::task::JoinHandle;
 
+use crate::connections::Lost;
 use crate::error::exists;
 use crate::routes::Route;
 use crate::{NetworkError, connections, namespace, pod_link, routes, rules};
@@ -121,6 +122,28 @@ impl NodeNetwork {
         rules::apply(text).await
     }
 
+    /// Says whether the kernel would take these rules, and changes nothing.
+    ///
+    /// # Errors
+    /// `nft` is missing or refuses the text.
+    pub async fn check_rules(&self, text: &str) -> Result<(), NetworkError> {
+        rules::check(text).await
+    }
+
+    /// The rules of iptables for what this board forwards; none if there is no iptables here, and
+    /// so nobody who uses it.
+    pub async fn forward_rules(&self) -> Option<String> {
+        rules::forward_rules().await
+    }
+
+    /// Puts a rule of iptables before all others for what this board forwards.
+    ///
+    /// # Errors
+    /// iptables refuses.
+    pub async fn allow_forwarding(&self, rule: &[String]) -> Result<(), NetworkError> {
+        rules::allow_forwarding(rule).await
+    }
+
     /// Makes the routes to other nodes' pods exactly these.
     ///
     /// # Errors
@@ -129,16 +152,26 @@ impl NodeNetwork {
         routes::set(&self.handle, wanted).await
     }
 
-    /// Ends the established connections that were directed to these addresses, so that a client
+    /// Gives the node one more address of its own, on the pods' bridge: pods reach it there, and
+    /// nobody else is led to it. One that is there already stays.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn add_local_address(&self, ip: Ipv4Addr) -> Result<(), NetworkError> {
+        let address = self.handle.address().add(self.bridge, IpAddr::V4(ip), 32).replace();
+        address.execute().await.map_err(|source| {
+            let doing = format!("give the address {ip} to the bridge `{}`", self.config.bridge);
+            NetworkError::Netlink { doing, source }
+        })
+    }
+
+    /// Ends the established connections that were directed to what is lost, so that a client
     /// notices and connects again. Returns how many there were.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub async fn drop_connections_to(
-        &self,
-        ips: BTreeSet<Ipv4Addr>,
-    ) -> Result<usize, NetworkError> {
-        tokio::task::spawn_blocking(move || connections::drop_to(&ips))
+    pub async fn drop_connections_to(&self, lost: Lost) -> Result<usize, NetworkError> {
+        tokio::task::spawn_blocking(move || connections::drop_to(&lost))
             .await
             .unwrap_or_else(|_| Err(std::io::Error::other("the thread panicked")))
             .map_err(|source| NetworkError::Connections { source })

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bramble_network::{NodeNetwork, NodeNetworkConfig, Route};
+use bramble_network::{Lost, NodeNetwork, NodeNetworkConfig, Route};
 use bramble_shared::link::Ipv4Range;
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -111,10 +111,11 @@ fn connections_to_a_removed_endpoint_are_dropped() {
             serve(&pod_b, "hello");
             network.apply_rules(&rules_to(b)).await.unwrap();
             assert_eq!(ask(&pod_a, CLUSTER_IP), "hello");
-            let nobody = BTreeSet::from([Ipv4Addr::new(10, 42, 1, 99)]);
+            let lost = |ip| Lost { ips: BTreeSet::from([ip]), ..Lost::default() };
+            let nobody = lost(Ipv4Addr::new(10, 42, 1, 99));
             assert_eq!(network.drop_connections_to(nobody).await.unwrap(), 0);
-            assert!(network.drop_connections_to(BTreeSet::from([b])).await.unwrap() > 0);
-            assert_eq!(network.drop_connections_to(BTreeSet::from([b])).await.unwrap(), 0);
+            assert!(network.drop_connections_to(lost(b)).await.unwrap() > 0);
+            assert_eq!(network.drop_connections_to(lost(b)).await.unwrap(), 0);
         })
     });
 }

@@ -99,6 +99,7 @@ impl Master {
             .unwrap();
         let api_address = ApiAddress {
             service: config.api_service_address(),
+            dns: config.dns_service_address(),
             address: config.advertise_address,
             port: address.port(),
         };

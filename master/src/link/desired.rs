@@ -282,7 +282,7 @@ impl World {
         };
         for name in names {
             let Some(entry) = self.services.get_mut(&name) else { continue };
-            let converted = entry.object.as_ref().and_then(parse).and_then(|object| {
+            let converted = entry.object.as_ref().and_then(parse).map(|object| {
                 let slices: Vec<Value> = entry.slices.values().filter_map(parse).collect();
                 service::convert(&object, slices.iter(), &self.node_ids)
             });

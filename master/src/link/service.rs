@@ -1,10 +1,10 @@
-//! Services with their ready endpoints, as nodes need them.
+//! Services with their endpoints, as nodes need them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use bramble_shared::ids::NodeId;
-use bramble_shared::link::{Endpoint, Protocol, Service, ServicePort};
+use bramble_shared::link::{Endpoint, EndpointHost, Protocol, Service, ServicePort};
 use serde_json::Value;
 
 use super::field::Field;
@@ -15,16 +15,20 @@ const AFFINITY_S: u32 = 10_800;
 /// The label by which a slice names its Service.
 pub(super) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// Makes of a Service and its slices what nodes need; none if it has nothing to do with them
-/// (`ExternalName`).
+/// Makes of a Service and its slices what nodes need.
 pub(super) fn convert<'a>(
     object: &Value,
     slices: impl Iterator<Item = &'a Value> + Clone,
     nodes: &BTreeMap<String, NodeId>,
-) -> Option<Service> {
+) -> Service {
     let (metadata, spec) = (Field(object).get("metadata"), Field(object).get("spec"));
+    let named = Service {
+        namespace: metadata.get("namespace").string(),
+        name: metadata.get("name").string(),
+        ..Service::default()
+    };
     if spec.get("type").text() == "ExternalName" {
-        return None;
+        return Service { external_name: spec.get("externalName").string(), ..named };
     }
     let ingress = Field(object).get("status").get("loadBalancer").get("ingress");
     let announced = ingress.items().map(|entry| entry.get("ip").text());
@@ -43,19 +47,22 @@ pub(super) fn convert<'a>(
             node_port: port.get("nodePort").integer().unwrap_or(0),
         }
     });
-    Some(Service {
-        namespace: metadata.get("namespace").string(),
-        name: metadata.get("name").string(),
+    let headless = spec.get("clusterIP").text() == "None";
+    Service {
         cluster_ip: spec.get("clusterIP").text().parse().ok(),
         external_ips: external.filter_map(|ip| ip.parse().ok()).collect(),
         affinity_s: affinity.then(|| affinity_s.integer().unwrap_or(AFFINITY_S)),
         internal_local: local("internalTrafficPolicy"),
         external_local: local("externalTrafficPolicy"),
+        publish_not_ready: spec.get("publishNotReadyAddresses").flag().unwrap_or(false),
+        health_check_port: spec.get("healthCheckNodePort").integer().unwrap_or(0),
         ports: ports.collect(),
-    })
+        hosts: hosts(headless, slices.clone(), nodes),
+        ..named
+    }
 }
 
-/// Ready endpoints of one port, in the order of their addresses.
+/// Endpoints of one port that serve, in the order of their addresses.
 fn endpoints<'a>(
     name: &str,
     wanted: Protocol,
@@ -67,23 +74,47 @@ fn endpoints<'a>(
         let numbers = slice.get("ports").items().filter(|port| {
             port.get("name").text() == name && protocol(port.get("protocol").text()) == wanted
         });
-        for number in numbers.filter_map(|port| port.get("port").integer::<u16>()) {
+        for port in numbers.filter_map(|port| port.get("port").integer::<u16>()) {
             for endpoint in slice.get("endpoints").items() {
-                // Upstream: a missing condition counts as ready.
-                if endpoint.get("conditions").get("ready").flag() == Some(false) {
+                let conditions = endpoint.get("conditions");
+                // Upstream: a missing condition counts as ready, and what is ready serves.
+                let ready = conditions.get("ready").flag() != Some(false);
+                let ending = conditions.get("terminating").flag() == Some(true);
+                if !ready && !(ending && conditions.get("serving").flag() == Some(true)) {
                     continue;
                 }
                 let node = nodes.get(endpoint.get("nodeName").text()).copied();
-                let addresses = endpoint.get("addresses").items();
-                endpoints.extend(
-                    addresses
-                        .filter_map(|address| address.text().parse::<Ipv4Addr>().ok())
-                        .map(|ip| Endpoint { ip, port: number, node }),
-                );
+                let found = addresses(endpoint);
+                endpoints.extend(found.map(|ip| Endpoint { ip, port, node, terminating: !ready }));
             }
         }
     }
     endpoints.into_iter().collect()
+}
+
+/// Ready endpoints with names of their own, in the order of their addresses.
+fn hosts<'a>(
+    headless: bool,
+    slices: impl Iterator<Item = &'a Value>,
+    nodes: &BTreeMap<String, NodeId>,
+) -> Vec<EndpointHost> {
+    let mut hosts = BTreeSet::new();
+    for slice in slices.map(Field).filter(|slice| slice.get("addressType").text() == "IPv4") {
+        for endpoint in slice.get("endpoints").items() {
+            let ready = endpoint.get("conditions").get("ready").flag() != Some(false);
+            let hostname = endpoint.get("hostname").text();
+            if ready && (headless || !hostname.is_empty()) {
+                let node = nodes.get(endpoint.get("nodeName").text()).copied();
+                let host = |ip| EndpointHost { ip, hostname: hostname.to_owned(), node };
+                hosts.extend(addresses(endpoint).map(host));
+            }
+        }
+    }
+    hosts.into_iter().collect()
+}
+
+fn addresses<'a>(endpoint: Field<'a>) -> impl Iterator<Item = Ipv4Addr> + use<'a> {
+    endpoint.get("addresses").items().filter_map(|address| address.text().parse().ok())
 }
 
 #[cfg(test)]
@@ -113,13 +144,22 @@ mod tests {
                 {"addresses": ["10.42.1.3"], "nodeName": "pi-1", "conditions": {"ready": true}},
                 {"addresses": ["10.42.1.2"], "nodeName": "pi-9"},
                 {"addresses": ["10.42.1.4"], "conditions": {"ready": false}},
+                {"addresses": ["10.42.1.5"],
+                    "conditions": {"ready": false, "serving": true, "terminating": true}},
             ],
         });
         let nodes = [("pi-1".to_owned(), NodeId(7))].into();
-        let service = convert(&service, [&slice, &slice].into_iter(), &nodes).unwrap();
-        let endpoint =
-            |last, node| Endpoint { ip: Ipv4Addr::new(10, 42, 1, last), port: 5353, node };
-        assert_eq!(service.ports[0].endpoints, [endpoint(2, None), endpoint(3, Some(NodeId(7)))]);
+        let service = convert(&service, [&slice, &slice].into_iter(), &nodes);
+        let endpoint = |last, node, terminating| Endpoint {
+            ip: Ipv4Addr::new(10, 42, 1, last),
+            port: 5353,
+            node,
+            terminating,
+        };
+        let pi = Some(NodeId(7));
+        let wanted = [endpoint(2, None, false), endpoint(3, pi, false), endpoint(5, None, true)];
+        assert_eq!(service.ports[0].endpoints, wanted);
+        assert_eq!(service.hosts, [], "they have no names of their own");
         assert_eq!(service.ports[0].node_port, 30_053);
         assert_eq!(service.ports[1].endpoints, []);
         assert_eq!(service.affinity_s, Some(10_800));
@@ -128,12 +168,30 @@ mod tests {
     }
 
     #[test]
-    fn headless_has_no_address_and_external_names_are_left_out() {
-        let headless = json!({"spec": {"clusterIP": "None"}});
-        let nodes = BTreeMap::new();
-        let service = convert(&headless, [].into_iter(), &nodes).unwrap();
+    fn headless_has_hosts_and_no_address() {
+        let headless = json!({"spec": {"clusterIP": "None", "publishNotReadyAddresses": true}});
+        let slice = json!({
+            "addressType": "IPv4",
+            "endpoints": [
+                {"addresses": ["10.42.1.3"], "hostname": "db-0"},
+                {"addresses": ["10.42.1.2"]},
+                {"addresses": ["10.42.1.4"], "conditions": {"ready": false}},
+            ],
+        });
+        let service = convert(&headless, [&slice].into_iter(), &BTreeMap::new());
         assert_eq!(service.cluster_ip, None);
-        let external = json!({"spec": {"type": "ExternalName"}});
-        assert_eq!(convert(&external, [].into_iter(), &nodes), None);
+        assert!(service.publish_not_ready);
+        let named: Vec<_> =
+            service.hosts.iter().map(|host| (host.ip.octets()[3], &*host.hostname)).collect();
+        assert_eq!(named, [(2, ""), (3, "db-0")]);
+    }
+
+    #[test]
+    fn external_name_is_a_name_and_nothing_else() {
+        let external = json!({"spec": {"type": "ExternalName", "externalName": "db.example.com",
+            "ports": [{"port": 80}]}});
+        let service = convert(&external, [].into_iter(), &BTreeMap::new());
+        assert_eq!(service.external_name, "db.example.com");
+        assert_eq!((service.cluster_ip, service.ports), (None, vec![]));
     }
 }

@@ -27,6 +27,15 @@ pub(crate) struct Addresses {
     ports: (u16, u16),
 }
 
+/// Services that every cluster has, by namespace and name, with their addresses as numbers within
+/// the range. Nobody else gets these.
+const KEPT: [(&str, &str, u32); 2] =
+    [("default", "kubernetes", API_HOST), ("kube-system", "kube-dns", DNS_HOST)];
+/// Number of the API's address in the Service range, as upstream.
+pub(crate) const API_HOST: u32 = 1;
+/// Number of cluster DNS' address in the Service range: what kubeadm takes.
+pub(crate) const DNS_HOST: u32 = 10;
+
 /// Keys of what is taken.
 pub(super) type Taken = BTreeSet<String>;
 
@@ -109,9 +118,10 @@ impl Addresses {
         had: Option<Ipv4Addr>,
     ) -> Result<(), Problem> {
         let wants = service_type(service) != "ExternalName";
-        // The API's own Service finds its address free at every start.
-        let api = meta::text(service, "namespace") == "default"
-            && meta::text(service, "name") == "kubernetes";
+        // What every cluster has finds its address free at every start.
+        let own = KEPT.iter().find(|(namespace, name, _)| {
+            meta::text(service, "namespace") == *namespace && meta::text(service, "name") == *name
+        });
         let Some(spec) = meta::child(service, "spec") else {
             return Ok(());
         };
@@ -143,7 +153,9 @@ impl Addresses {
                             self.range.network, self.range.prefix_len
                         )));
                     }
-                    let reserved = ip.to_bits() == self.range.network.to_bits() + 1 && !api;
+                    let number = ip.to_bits() - self.range.network.to_bits();
+                    let reserved = own.is_none_or(|(.., kept)| *kept != number)
+                        && KEPT.iter().any(|(.., kept)| *kept == number);
                     if reserved || !taken.insert(ip_key(ip)) {
                         return Err(invalid(&format!(
                             "failed to allocate IP {ip}: provided IP is already allocated"
@@ -391,6 +403,19 @@ mod tests {
         let error = deal(&mut taken, None, &mut second).unwrap_err();
         assert!(error.contains("already allocated"), "{error}");
         deal(&mut taken, Some(&first), &mut second).unwrap();
+    }
+
+    #[test]
+    fn what_every_cluster_has_keeps_its_addresses() {
+        let spec = json!({"type": "ClusterIP", "clusterIP": "10.43.0.10"});
+        let error = deal(&mut Taken::new(), None, &mut service(&spec)).unwrap_err();
+        assert!(error.contains("already allocated"), "{error}");
+        let mut dns = json!({"metadata": {"name": "kube-dns", "namespace": "kube-system"},
+            "spec": spec});
+        deal(&mut Taken::new(), None, &mut dns).unwrap();
+        let mut api = json!({"metadata": {"name": "kubernetes", "namespace": "default"},
+            "spec": {"type": "ClusterIP", "clusterIP": "10.43.0.10"}});
+        deal(&mut Taken::new(), None, &mut api).unwrap_err();
     }
 
     #[test]

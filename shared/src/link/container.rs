@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,9 +114,10 @@ pub struct ResourceField {
 }
 
 /// Transport protocol of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP.
+    #[default]
     Tcp,
     /// UDP.
     Udp,
@@ -124,7 +126,7 @@ pub enum Protocol {
 }
 
 /// A container's port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerPort {
     /// Name, possibly empty.
     pub name: String,
@@ -132,6 +134,8 @@ pub struct ContainerPort {
     pub port: u16,
     /// Port on the node, 0 for none.
     pub host_port: u16,
+    /// The node's only address at which that port is open; none for all of them.
+    pub host_ip: Option<Ipv4Addr>,
     /// Protocol.
     pub protocol: Protocol,
 }

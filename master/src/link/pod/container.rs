@@ -1,5 +1,7 @@
 //! One container of a pod, as its node must run it.
 
+use std::net::Ipv4Addr;
+
 use bramble_api::quantity;
 use bramble_shared::link::{
     Container, ContainerPort, ContainerSecurity, DataKind, EnvFrom, EnvValue, EnvVar, Mount,
@@ -120,6 +122,12 @@ fn port(port: Field<'_>) -> ContainerPort {
         name: port.get("name").string(),
         port: port.get("containerPort").integer().unwrap_or(0),
         host_port: port.get("hostPort").integer().unwrap_or(0),
+        host_ip: port
+            .get("hostIP")
+            .text()
+            .parse()
+            .ok()
+            .filter(|ip: &Ipv4Addr| !ip.is_unspecified()),
         protocol: protocol(port.get("protocol").text()),
     }
 }
