@@ -5,15 +5,19 @@
 //! needs the key and the store.
 
 mod account_tokens;
+mod audit_log;
 mod authorizer;
 mod default_roles;
+mod signer;
 
 use std::sync::Arc;
 
 use crate::token::Tokens;
 
+pub(crate) use audit_log::{AuditLog, OpenAuditLogError};
 pub(crate) use authorizer::Authorizer;
 pub(crate) use default_roles::ensure as ensure_default_roles;
+pub(crate) use signer::{CLIENT_SIGNER, follow as sign_requests, requested_subject};
 
 pub(crate) use account_tokens::{AccountTokens, Asked, Bound, BoundKind, ISSUER};
 
@@ -26,4 +30,6 @@ pub(crate) struct Access {
     pub(crate) account_tokens: Arc<AccountTokens>,
     /// What users may do.
     pub(crate) authorizer: Arc<Authorizer>,
+    /// Who did what.
+    pub(crate) audit: Arc<AuditLog>,
 }

@@ -114,6 +114,9 @@ pub(crate) struct ServerFlags {
     /// or restricted.
     #[arg(long, value_name = "LEVEL")]
     pub(crate) pod_security_default: Option<String>,
+    /// Write the audit log to this file, too: who changed what, and who was refused.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
     /// More to log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: Option<tracing::Level>,

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) identity_from: Option<PathBuf>,
     /// Level of pods in namespaces whose labels do not say one.
     pub(crate) pod_security_default: Level,
+    /// File that the audit log is written to, besides the newest lines in memory.
+    pub(crate) audit_log: Option<PathBuf>,
 }
 
 /// Where objects are kept.
@@ -67,6 +69,7 @@ struct File {
     store: Option<StoreKind>,
     identity_from: Option<PathBuf>,
     pod_security_default: Option<String>,
+    audit_log: Option<PathBuf>,
 }
 
 /// Why the configuration cannot be used.
@@ -146,6 +149,7 @@ impl Config {
             node_port_range: parse_ports(&ports)?,
             store: flags.store.or(file.store).unwrap_or(StoreKind::Disk),
             identity_from: flags.identity_from.clone().or(file.identity_from),
+            audit_log: flags.audit_log.clone().or(file.audit_log),
             pod_security_default: parse_level(
                 flags.pod_security_default.clone().or(file.pod_security_default),
             )?,

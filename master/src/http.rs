@@ -29,6 +29,7 @@ mod spawner;
 mod subresource;
 mod tls;
 mod token_api;
+mod trail;
 mod turns;
 mod upgrade;
 mod vitals;
@@ -36,6 +37,7 @@ mod watch;
 mod write;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bramble_api::{Resource, Status, registry};
@@ -46,15 +48,16 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use crate::access::{Access, AccountTokens, Authorizer};
+use crate::access::{Access, AccountTokens, AuditLog, Authorizer};
 use crate::node_port::NodePort;
-use crate::objects::Objects;
+use crate::objects::{Notes, Objects};
 use crate::pool::{Pool, contained};
 use crate::token::Tokens;
 use metrics::Metrics;
 use path::{ResourcePath, Route};
 use query::Query;
 use response::Body;
+use trail::Trail;
 use turns::{Cost, Turns};
 
 pub(crate) use listener::serve;
@@ -79,6 +82,8 @@ pub(crate) struct Api {
     account_tokens: Arc<AccountTokens>,
     /// What users may do.
     authorizer: Arc<Authorizer>,
+    /// Who did what.
+    audit: Arc<AuditLog>,
     /// The way to the nodes.
     pub(crate) nodes: Arc<dyn NodePort>,
     /// Address and port that clients reach us by.
@@ -113,6 +118,7 @@ impl Api {
             tokens: access.tokens,
             account_tokens: access.account_tokens,
             authorizer: access.authorizer,
+            audit: access.audit,
             nodes,
             advertised,
             stopping,
@@ -131,6 +137,8 @@ struct Call<'a> {
     identity: &'a Identity,
     /// Who asks.
     user: &'a Arc<User>,
+    /// What is said of the write that it asks for.
+    notes: Notes,
     resource: &'static Resource,
     /// Empty: cluster scope, or all namespaces.
     namespace: &'a str,
@@ -145,18 +153,21 @@ async fn handle(
     api: Arc<Api>,
     user: Arc<User>,
     identity: Identity,
+    peer: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let compress = compress::wanted(&request);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let outcome = contained(dispatch(&api, &user, &identity, request)).await;
+    let mut trail = Trail::of(&request);
+    let outcome = contained(dispatch(&api, &user, &identity, &mut trail, request)).await;
     if outcome.is_err() {
         tracing::error!(%method, path, user = %identity, "a request panicked");
     }
     let answer = conclude(outcome);
     let answer = if compress { compress::compress(answer) } else { answer };
     api.metrics.count(&method, answer.status());
+    trail.end(&api, &user, peer, answer.status());
     answer
 }
 
@@ -176,6 +187,7 @@ async fn dispatch(
     api: &Arc<Api>,
     user: &Arc<User>,
     identity: &Identity,
+    trail: &mut Trail,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
     let route = Route::parse(request.uri().path())
@@ -184,7 +196,9 @@ async fn dispatch(
     let query = Query::parse(query, options_kind(request.method()));
     let path = request.uri().path();
     let asked = access::attributes(request.method(), path, &route, query.as_ref().ok());
+    trail.asked.clone_from(&asked);
     let taken_on = impersonate::impersonated(&api.authorizer, user, request.headers())?;
+    trail.impersonated.clone_from(&taken_on);
     let user = &taken_on.map_or_else(|| Arc::clone(user), Arc::new);
     access::check(&api.authorizer, user, &route, &asked)?;
     let query = query?;
@@ -203,6 +217,7 @@ async fn dispatch(
         Route::Metrics => {
             Ok(response::text(StatusCode::OK, api.metrics.render(api.objects.revision())))
         }
+        Route::Audit => Ok(response::text(StatusCode::OK, api.audit.text())),
         Route::Tokens(id) => token_api::handle(api, request, id.as_deref()).await,
         Route::Vitals => vitals::handle(api, request.method()).await,
         Route::NodeAccess(node, access) => node_access::handle(api, &node, access, request).await,
@@ -211,7 +226,7 @@ async fn dispatch(
             discovery::handle(api, &document, request.headers())
         }
         Route::Discovery(_) => Err(Status::not_found_path()),
-        Route::Resource(path) => resource(api, user, identity, &path, &query, request).await,
+        Route::Resource(path) => resource(api, user, identity, trail, &path, &query, request).await,
     }?;
     Ok(match turn {
         Some(turn) => turn.hold(answer),
@@ -234,6 +249,7 @@ async fn resource(
     api: &Arc<Api>,
     user: &Arc<User>,
     identity: &Identity,
+    trail: &mut Trail,
     path: &ResourcePath,
     query: &Query,
     request: Request<Incoming>,
@@ -251,17 +267,31 @@ async fn resource(
         api,
         identity,
         user,
+        notes: Notes::default(),
         resource,
         namespace: &path.namespace,
         name: &path.name,
         query,
         headers: &parts.headers,
     };
+    let answer = object(&call, path, &parts.method, body).await;
+    trail.annotations.extend(call.notes.take_audit());
+    answer
+}
+
+/// Answers a request for objects, one object or a part of one.
+async fn object(
+    call: &Call<'_>,
+    path: &ResourcePath,
+    method: &Method,
+    body: Incoming,
+) -> Result<Response<Body>, Status> {
+    let (resource, query) = (call.resource, call.query);
     if !path.subresource.is_empty() {
-        return subresource::handle(&call, &path.subresource, &parts.method, body).await;
+        return subresource::handle(call, &path.subresource, method, body).await;
     }
     let named = !path.name.is_empty();
-    let verb = match parts.method {
+    let verb = match *method {
         Method::GET if named && !query.watch => "get",
         Method::GET if query.watch => "watch",
         Method::GET => "list",
@@ -270,23 +300,23 @@ async fn resource(
         Method::PATCH if named => "patch",
         Method::DELETE if named => "delete",
         Method::DELETE => "deletecollection",
-        _ => return Err(Status::method_not_supported(resource, parts.method.as_str())),
+        _ => return Err(Status::method_not_supported(resource, method.as_str())),
     };
     if !resource.verbs.contains(&verb) {
         return Err(Status::method_not_supported(resource, verb));
     }
     if let Some(question) = resource.question {
-        return review::answer(&call, question, body).await;
+        return review::answer(call, question, body).await;
     }
     match verb {
-        "get" => read::get(&call).await,
-        "list" => read::list(&call).await,
-        "watch" => watch::watch(&call).await,
-        "create" => write::create(&call, body).await,
-        "update" => write::update(&call, crate::objects::Part::Main, body).await,
-        "patch" => write::patch(&call, crate::objects::Part::Main, body).await,
-        "delete" => remove::delete(&call, body).await,
-        _ => remove::delete_collection(&call, body).await,
+        "get" => read::get(call).await,
+        "list" => read::list(call).await,
+        "watch" => watch::watch(call).await,
+        "create" => write::create(call, body).await,
+        "update" => write::update(call, crate::objects::Part::Main, body).await,
+        "patch" => write::patch(call, crate::objects::Part::Main, body).await,
+        "delete" => remove::delete(call, body).await,
+        _ => remove::delete_collection(call, body).await,
     }
 }
 

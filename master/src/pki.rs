@@ -34,7 +34,7 @@ use origin::{CLUSTER_ID, JOIN_PRIVATE, JOIN_PUBLIC};
 
 pub(crate) use account_key::AccountKey;
 pub(crate) use authority::{
-    Authority, Issued, SignError, certificate_key_sha256, request_key_sha256,
+    Authority, Issued, RequestedSubject, SignError, certificate_key_sha256, request_key_sha256,
 };
 pub(crate) use join_key::{JoinKey, JoinVerifier};
 pub(crate) use kubeconfig::kubeconfig;

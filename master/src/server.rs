@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::access::{self, Access, AccountTokens, Authorizer};
+use crate::access::{self, Access, AccountTokens, AuditLog, Authorizer, OpenAuditLogError};
 use crate::bootstrap::{self, ApiAddress};
 use crate::config::Config;
 use crate::control::{self, StartControlError};
@@ -65,6 +65,9 @@ pub(crate) enum ServerError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The audit log's file.
+    #[error(transparent)]
+    AuditLog(#[from] OpenAuditLogError),
     /// The first objects could not be written or read.
     #[error("could not prepare the cluster's first objects")]
     Bootstrap(#[from] Status),
@@ -114,11 +117,16 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     let certificate = identity.server_certificate(&names, &addresses)?;
     let tls = http::server_config(identity.authority.ca_der(), certificate)?;
 
+    let authorizer = Arc::new(Authorizer::default());
+    // Before anybody can ask; the watch for what follows is begun anew below.
+    authorizer.load(store.as_ref()).await.map_err(store_status)?;
+    let audit = Arc::new(AuditLog::open(config.audit_log.as_deref())?);
     let objects = Objects::open(Arc::clone(&store), config.service_range, config.node_port_range)
         .await?
         .with_admission(&AdmissionConfig {
             pod_security_default: config.pod_security_default,
             service_accounts: true,
+            authorizer: Some(Arc::clone(&authorizer)),
         });
     let api_address = ApiAddress {
         service: config.api_service_address(),
@@ -133,9 +141,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     let tokens = Arc::new(Tokens::new(Arc::clone(&store), &identity));
     let account_key = identity.account_key()?;
     let account_tokens = Arc::new(AccountTokens::new(account_key, objects.clone()));
-    let authorizer = Arc::new(Authorizer::default());
-    // Before anybody can ask; the watch for what follows is begun anew below.
-    authorizer.load(store.as_ref()).await.map_err(store_status)?;
+    let signing = tokio::spawn(access::sign_requests(objects.clone(), Arc::clone(&identity)));
     let following = tokio::spawn(Arc::clone(&authorizer).follow(objects.clone()));
     let roles = tokio::spawn(access::ensure_default_roles(objects.clone()));
     let (stop, stopping) = watch::channel(false);
@@ -143,7 +149,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     let control = control::start(&config, &objects, &identity, &tokens, &account_tokens).await?;
     let keeping = tokio::spawn(bootstrap::keep(objects.clone(), api_address));
     let nodes = Arc::clone(&control.nodes);
-    let access = Access { tokens, account_tokens, authorizer };
+    let access = Access { tokens, account_tokens, authorizer, audit };
     let api = Api::new(objects, access, nodes, advertised.clone(), stopping);
     let api = Arc::new(api.map_err(ServerError::Runtime)?);
     let pool = Arc::clone(&api.pool);
@@ -164,6 +170,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     memory.abort();
     keeping.abort();
     following.abort();
+    signing.abort();
     roles.abort();
     control.stop();
     Ok(())

@@ -121,3 +121,74 @@ fn default_roles_are_there_and_aggregated() {
     master.wait_for("auth can-i get configmaps --as eve", "yes");
     master.wait_for_refusal("get secrets --as eve", "forbidden");
 }
+
+#[test]
+fn person_gets_a_kubeconfig_of_his_own_and_gives_no_more_than_he_has() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    let file = master.folder().join("eve.kubeconfig");
+    let file = file.to_str().expect("a path in UTF-8");
+    let create = ["kubeconfig", "create", "eve", "--group", "sellers", "-o", file];
+    master.client(&create).expect("a kubeconfig");
+    let who = format!("--kubeconfig {file}");
+    master.check(&format!("auth whoami {who}"), "eve");
+    master.check(&format!("auth whoami {who}"), "sellers");
+    master.refuse(&format!("get pods {who}"), "User \"eve\" cannot list resource \"pods\"");
+    let said = master.client(&["auth", "can-i", "list", "pods", "--kubeconfig", file]);
+    assert!(said.is_err(), "{said:?}");
+
+    master.check("create rolebinding sellers --clusterrole=admin --group=sellers", "created");
+    master.wait_for(&format!("auth can-i list pods {who}"), "yes");
+    let said = master.client(&["auth", "can-i", "list", "pods", "--kubeconfig", file]);
+    assert_eq!(said.as_deref(), Ok("yes\n"));
+    master.wait_for(
+        &format!("create rolebinding bob --clusterrole=edit --user=bob {who}"),
+        "created",
+    );
+    master.refuse(
+        &format!("create rolebinding eve --clusterrole=cluster-admin --user=eve {who}"),
+        "is attempting to grant RBAC permissions not currently held",
+    );
+    master.refuse(
+        &format!("create role more --verb=create --resource=nodes {who}"),
+        "{APIGroups:[\"\"], Resources:[\"nodes\"], Verbs:[\"create\"]}",
+    );
+    let masters = ["kubeconfig", "create", "eve", "--group", "system:masters"];
+    let error = master.client(&masters).expect_err("nobody becomes an administrator so");
+    assert!(error.contains("system:masters group is not allowed"), "{error}");
+    // Its requests are gone.
+    master.check("get csr -o name", "");
+}
+
+#[test]
+fn audit_log_has_who_changed_what_and_who_was_refused() {
+    if kubectl_missing() {
+        return;
+    }
+    let master = Master::start();
+    master.check("create namespace shop", "created");
+    master.check("label namespace shop pod-security.kubernetes.io/audit=restricted", "labeled");
+    master.check("run web --image=nginx -n shop", "created");
+    master.refuse("get secrets -n shop --as eve", "forbidden");
+    let text = master.kubectl(&["get", "--raw", "/bramble/v1/audit"]).expect("the log");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
+    let found =
+        |wanted: &dyn Fn(&serde_json::Value) -> bool| lines.iter().find(|line| wanted(line));
+    let pod = found(&|line| line["verb"] == "create" && line["objectRef"]["resource"] == "pods");
+    let pod = pod.unwrap_or_else(|| panic!("no pod in {text}"));
+    assert_eq!(pod["user"]["username"], "bramble-admin");
+    assert_eq!(pod["responseStatus"]["code"], 201);
+    let violations = &pod["annotations"]["pod-security.kubernetes.io/audit-violations"];
+    assert!(violations.to_string().contains("would violate PodSecurity"), "{pod}");
+    let refused = found(&|line| line["impersonatedUser"]["username"] == "eve");
+    let refused = refused.unwrap_or_else(|| panic!("no refusal in {text}"));
+    assert_eq!(refused["responseStatus"]["code"], 403);
+    assert_eq!(refused["annotations"]["authorization.k8s.io/decision"], "forbid");
+    // What was read and answered leaves no line.
+    assert!(
+        found(&|line| line["verb"] == "list" && line["responseStatus"]["code"] == 200).is_none()
+    );
+}

@@ -125,6 +125,8 @@ pub struct Strategy {
     pub deleting: fn(&mut Value),
     /// What its objects hold that no other may have.
     pub holds: Holds,
+    /// Whether its objects say what people may do.
+    pub grants: bool,
 }
 
 /// What objects hold that no other object may have.
@@ -154,6 +156,7 @@ impl Strategy {
         held: |_| false,
         deleting: |_| {},
         holds: Holds::Nothing,
+        grants: false,
     };
 }
 

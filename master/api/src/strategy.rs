@@ -7,7 +7,6 @@ pub(crate) mod job;
 pub(crate) mod lease;
 pub(crate) mod namespace;
 pub(crate) mod pod;
-pub(crate) mod signing_request;
 
 use serde_json::{Map, Value};
 

@@ -4,6 +4,7 @@
 //! who asks.
 
 pub mod attributes;
+pub mod audit;
 pub mod claims;
 pub mod default_roles;
 pub mod pod_account;

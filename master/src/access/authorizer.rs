@@ -55,7 +55,6 @@ impl Authorizer {
     }
 
     /// The rules of a role that a binding in this namespace names.
-    #[expect(dead_code, reason = "for plug-ins that ask for rights")]
     pub(crate) fn rules_of(&self, namespace: &str, role: &RoleRef) -> Option<Arc<[Rule]>> {
         self.read().rules_of(namespace, role).cloned()
     }

@@ -41,7 +41,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use yamux::{Config as MuxConfig, Connection, Mode, Stream};
 
 use super::Control;
-use crate::access::{Access, AccountTokens};
+use crate::access::{Access, AccountTokens, AuditLog};
 use crate::bootstrap::{ApiAddress, bootstrap};
 use crate::config::{Config, StoreKind};
 use crate::http::{self, Api};
@@ -90,6 +90,7 @@ impl Master {
             store: StoreKind::Memory,
             identity_from: None,
             pod_security_default: bramble_api::pod_security::Level::Privileged,
+            audit_log: None,
         };
         let certificate =
             identity.server_certificate(&["localhost".to_owned()], &[address.ip()]).unwrap();
@@ -111,8 +112,12 @@ impl Master {
             super::start(&config, &objects, &identity, &tokens, &account_tokens).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let nodes = Arc::clone(&control.nodes);
-        let authorizer = Arc::default();
-        let access = Access { tokens: Arc::clone(&tokens), account_tokens, authorizer };
+        let access = Access {
+            tokens: Arc::clone(&tokens),
+            account_tokens,
+            authorizer: Arc::default(),
+            audit: Arc::new(AuditLog::open(None).unwrap()),
+        };
         let api = Api::new(objects.clone(), access, nodes, String::new(), stopping);
         tokio::spawn(http::serve(listener, tls, Arc::new(api.unwrap())));
         Self { _folder: folder, address, objects, identity, tokens, control, _stop: stop }

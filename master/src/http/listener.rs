@@ -163,7 +163,7 @@ async fn route(
                 let of = identity.clone();
                 pool.spawn(identity, async move {
                     let place = Arc::new(place);
-                    let serving = http(stream, api, user, of, &place, graceful);
+                    let serving = http(stream, peer, api, user, of, &place, graceful);
                     if place.unless_evicted(serving).await.is_none() {
                         debug!(%peer, "connection closed: too long idle or stuck, or in the way");
                     }
@@ -184,6 +184,7 @@ async fn revoked(stream: &TlsStream<TcpStream>, api: &Api, user: &User) -> bool 
 
 async fn http(
     stream: TlsStream<TcpStream>,
+    peer: SocketAddr,
     api: Arc<Api>,
     user: User,
     identity: Identity,
@@ -207,7 +208,7 @@ async fn http(
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(1024 * 1024);
     let place = Arc::clone(place);
-    let from_here = stream.get_ref().0.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
+    let from_here = peer.ip().is_loopback();
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         if from_here {
             request.extensions_mut().insert(FromHere);
@@ -230,7 +231,7 @@ async fn http(
                 }
                 Identity::User(name)
             };
-            let answer = handle(api, Arc::new(user), identity, request).await;
+            let answer = handle(api, Arc::new(user), identity, peer.ip(), request).await;
             // One that is made while it is sent says about how long it will be.
             let expected = answer.extensions().get::<Expected>().map_or(0, |expected| expected.0);
             if answer.body().size_hint().lower().max(expected) > ANSWER_BYTES_AT_ONCE {

@@ -14,6 +14,8 @@ pub(super) enum Route {
     Version,
     /// `/metrics`.
     Metrics,
+    /// `/bramble/v1/audit`: the newest lines of the audit log.
+    Audit,
     /// Join tokens: all, or the one with this id.
     Tokens(Option<String>),
     /// How the nodes' boards are.
@@ -109,6 +111,7 @@ impl Route {
             ["healthz" | "livez" | "readyz", ..] => Self::Health,
             ["version"] => Self::Version,
             ["metrics"] => Self::Metrics,
+            ["bramble", "v1", "audit"] => Self::Audit,
             ["bramble", "v1", "tokens"] => Self::Tokens(None),
             ["bramble", "v1", "tokens", id] => Self::Tokens(Some(own(id))),
             ["bramble", "v1", "nodes"] => Self::Vitals,

@@ -74,7 +74,11 @@ impl Cost {
     ) -> Option<Self> {
         let (seats, long) = match route {
             Route::Health | Route::Version => return None,
-            Route::Metrics | Route::Vitals | Route::Tokens(_) | Route::NodeAccess(..) => (1, false),
+            Route::Metrics
+            | Route::Audit
+            | Route::Vitals
+            | Route::Tokens(_)
+            | Route::NodeAccess(..) => (1, false),
             Route::Discovery(_) => (SEATS_OF_DOCUMENT, false),
             // Its body is passed on piece by piece.
             Route::Upgrade(_) => return Some(Self { seats: 1, long: true }),

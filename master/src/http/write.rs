@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::query::invalid_options;
 use super::response::{self, Body};
 use super::{Call, Query, accept, body, read};
-use crate::objects::{Notes, Part, Patch, PatchRequest, WriteOptions};
+use crate::objects::{Part, Patch, PatchRequest, WriteOptions};
 
 /// Longest name of a field manager, in characters, as upstream.
 const FIELD_MANAGER_LEN_MAX: usize = 128;
@@ -147,7 +147,7 @@ pub(super) fn options(call: &Call<'_>) -> Result<WriteOptions, Status> {
         class: None,
         field_manager: Some(field_manager),
         user: Some(Arc::clone(call.user)),
-        notes: Notes::default(),
+        notes: call.notes.clone(),
     })
 }
 

@@ -8,12 +8,15 @@
 //! need of the store.
 
 mod default_storage_class;
+mod escalation;
 mod namespace_lifecycle;
 mod notes;
 mod pod_security;
 mod service_account;
+mod signing_requests;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bramble_api::pod_security::Level;
@@ -23,16 +26,19 @@ use serde_json::Value;
 
 use super::allocation::Exchange;
 use super::{Objects, WriteOptions, meta};
+use crate::access::Authorizer;
 
 pub(crate) use notes::Notes;
 
 /// What an administrator decides about admission.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct AdmissionConfig {
     /// Level of pods in namespaces that do not say.
     pub(crate) pod_security_default: Level,
     /// Whether pods need a service account. They do wherever a controller makes the default ones.
     pub(crate) service_accounts: bool,
+    /// Says what users may do; without it nobody is asked whether he gives away too much.
+    pub(crate) authorizer: Option<Arc<Authorizer>>,
 }
 
 /// What is to be done with an object.
@@ -60,7 +66,6 @@ pub(super) struct Attempt<'a> {
     /// The object as it is; none for a new one.
     pub(super) old: Option<&'a Value>,
     /// Who asks; none for the master itself.
-    #[expect(dead_code, reason = "for plug-ins that ask for rights")]
     pub(super) user: Option<&'a User>,
 }
 
@@ -123,6 +128,12 @@ impl Chain {
         }
         plugins.push(Box::new(pod_security::PodSecurity { default: config.pod_security_default }));
         plugins.push(Box::new(default_storage_class::DefaultStorageClass));
+        if let Some(authorizer) = &config.authorizer {
+            let authorizer = || Arc::clone(authorizer);
+            plugins.push(Box::new(escalation::Escalation { authorizer: authorizer() }));
+            let authorizer = authorizer();
+            plugins.push(Box::new(signing_requests::SigningRequests { authorizer }));
+        }
         Self { plugins }
     }
 

@@ -17,6 +17,9 @@ use x509_parser::extensions::GeneralName;
 
 use bramble_master_core::access::user::{NODE_PREFIX, NODES};
 
+/// The latest end of a person's certificate, in seconds since 1970: 2199.
+const END_S_MAX: u64 = 7_226_582_400;
+
 /// The cluster's certificate authority.
 pub(crate) struct Authority {
     certificate_pem: String,
@@ -125,8 +128,31 @@ impl Authority {
     pub(crate) fn sign_node(&self, request: &[u8], node_name: &str) -> Result<Vec<u8>, SignError> {
         let request = CertificateSigningRequestDer::from(request);
         let mut request = CertificateSigningRequestParams::from_der(&request)?;
-        request.params = client_params(&format!("{NODE_PREFIX}{node_name}"), NODES);
+        request.params = client_params(&format!("{NODE_PREFIX}{node_name}"), Some(NODES));
         Ok(request.signed_by(&self.issuer)?.der().to_vec())
+    }
+
+    /// Signs a person's request: it gets a client certificate of this subject, from 1970 until
+    /// `ends_s`, in seconds since then.
+    ///
+    /// `request` is PKCS#10, DER. Returns the certificate, PEM.
+    ///
+    /// # Errors
+    ///
+    /// When the request is malformed, its signature is wrong or the time is out of bounds.
+    pub(crate) fn sign_user(
+        &self,
+        request: &[u8],
+        subject: &RequestedSubject,
+        ends_s: i64,
+    ) -> Result<String, SignError> {
+        let request = CertificateSigningRequestDer::from(request);
+        let mut request = CertificateSigningRequestParams::from_der(&request)?;
+        request.params = client_params(&subject.user, subject.groups.first().map(String::as_str));
+        let seconds = u64::try_from(ends_s.max(0)).unwrap_or(0);
+        request.params.not_after =
+            date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(seconds.min(END_S_MAX));
+        Ok(request.signed_by(&self.issuer)?.pem())
     }
 
     /// Makes a key and a client certificate for it.
@@ -135,7 +161,7 @@ impl Authority {
     ///
     /// When the key cannot be made.
     pub(super) fn sign_client(&self, user: &str, group: &str) -> Result<Issued, SignError> {
-        self.issue(&client_params(user, group))
+        self.issue(&client_params(user, Some(group)))
     }
 
     /// Makes a key and a server certificate for it.
@@ -171,6 +197,54 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+/// Whom a request for a certificate is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RequestedSubject {
+    /// Common name: the user; empty if there is none.
+    pub(crate) user: String,
+    /// Organizations: the groups.
+    pub(crate) groups: Vec<String>,
+    /// Whether it asks for other names, too.
+    pub(crate) alternatives: bool,
+}
+
+impl RequestedSubject {
+    /// Reads a request (PKCS#10, DER).
+    ///
+    /// # Errors
+    ///
+    /// When it is malformed or its signature is wrong.
+    pub(crate) fn of(request: &[u8]) -> Result<Self, SignError> {
+        use x509_parser::extensions::ParsedExtension;
+        use x509_parser::prelude::FromDer as _;
+
+        let malformed = || SignError::Certificate(rcgen::Error::CouldNotParseCertificationRequest);
+        let (_, parsed) =
+            x509_parser::certification_request::X509CertificationRequest::from_der(request)
+                .map_err(|_| malformed())?;
+        parsed.verify_signature().map_err(|_| malformed())?;
+        let subject = &parsed.certification_request_info.subject;
+        let texts = |mut names: Vec<Result<&str, _>>| -> Result<Vec<String>, SignError> {
+            names
+                .drain(..)
+                .map(|name| {
+                    name.map(str::to_owned).map_err(|_: x509_parser::error::X509Error| malformed())
+                })
+                .collect()
+        };
+        let users = texts(subject.iter_common_name().map(|it| it.as_str()).collect())?;
+        let groups = texts(subject.iter_organization().map(|it| it.as_str()).collect())?;
+        let extensions = parsed.requested_extensions();
+        let alternatives = extensions.is_some_and(|mut all| {
+            all.any(|it| matches!(it, ParsedExtension::SubjectAlternativeName(_)))
+        });
+        if users.len() > 1 {
+            return Err(malformed());
+        }
+        Ok(Self { user: users.into_iter().next().unwrap_or_default(), groups, alternatives })
     }
 }
 
@@ -241,8 +315,8 @@ fn san_text(name: &GeneralName<'_>) -> String {
     format!("{name:?}")
 }
 
-fn client_params(user: &str, group: &str) -> CertificateParams {
-    let mut params = params(user, Some(group));
+fn client_params(user: &str, group: Option<&str>) -> CertificateParams {
+    let mut params = params(user, group);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params

@@ -122,6 +122,13 @@ impl Master {
         self.kubectl(&["apply", "-f", path]).expect("apply")
     }
 
+    /// Runs a client command of bramble, as kubectl would be run.
+    pub fn client(&self, args: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bramble"));
+        command.env("KUBECONFIG", self.kubeconfig()).args(args);
+        text(command.output().expect("bramble starts"))
+    }
+
     pub fn bramble(&self, args: &[&str]) -> Result<String, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bramble"));
         command

@@ -2,7 +2,7 @@
 
 use crate::resource::{Handler, Resource, STATUS_VERBS, Strategy, Subresource};
 use crate::validate::names;
-use crate::{strategy, table, validate};
+use crate::{table, validate};
 
 const GROUP: &str = "certificates.k8s.io";
 const KIND: &str = "CertificateSigningRequest";
@@ -27,11 +27,7 @@ pub(super) static SIGNING_REQUESTS: Resource = Resource {
     cells: table::certificates::cells,
     validate: validate::certificates::signing_request,
     validate_update: validate::certificates::update,
-    strategy: Strategy {
-        name: names::path_segment,
-        named: strategy::signing_request::named,
-        ..Strategy::PLAIN
-    },
+    strategy: Strategy { name: names::path_segment, ..Strategy::PLAIN },
     ..Resource::cluster(
         GROUP,
         "v1",

@@ -7,7 +7,7 @@ use crate::{defaults, table, validate};
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Names such as `system:node` are right here.
-const STRATEGY: Strategy = Strategy { name: names::path_segment, ..Strategy::PLAIN };
+const STRATEGY: Strategy = Strategy { name: names::path_segment, grants: true, ..Strategy::PLAIN };
 
 /// What may be done in a namespace.
 pub(super) static ROLES: Resource = Resource {

@@ -23,7 +23,6 @@ impl Notes {
     }
 
     /// Takes what the audit log is to have, by key.
-    #[expect(dead_code, reason = "for the audit log")]
     pub(crate) fn take_audit(&self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.lock().audit)
     }
