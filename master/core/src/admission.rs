@@ -1,10 +1,13 @@
-//! Admission that needs other objects than the one that is written: priorities and quotas.
+//! Admission that needs other objects than the one that is written: priorities, limit ranges, quotas
+//! and runtime classes.
 //!
 //! Values in, values out: who calls brings the other objects and turns what is said here into the
 //! API's answers. The words are upstream's.
 
+pub mod limit_range;
 pub mod priority;
 pub mod resource_quota;
+pub mod runtime_class;
 
 use bramble_api::quantity::Quantity;
 use serde_json::{Map, Value};

@@ -9,11 +9,16 @@
 
 mod default_storage_class;
 mod escalation;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod notes;
 mod pod_security;
+mod priority;
+mod resource_quota;
+mod runtime_class;
 mod service_account;
 mod signing_requests;
+mod storage_protection;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -123,10 +128,14 @@ impl Chain {
     pub(super) fn new(config: &AdmissionConfig) -> Self {
         let mut plugins: Vec<Box<dyn Plugin>> = Vec::new();
         plugins.push(Box::new(namespace_lifecycle::NamespaceLifecycle));
+        plugins.push(Box::new(limit_ranger::LimitRanger));
         if config.service_accounts {
             plugins.push(Box::new(service_account::ServiceAccount));
         }
         plugins.push(Box::new(pod_security::PodSecurity { default: config.pod_security_default }));
+        plugins.push(Box::new(priority::Priority));
+        plugins.push(Box::new(storage_protection::StorageProtection));
+        plugins.push(Box::new(runtime_class::RuntimeClass));
         plugins.push(Box::new(default_storage_class::DefaultStorageClass));
         if let Some(authorizer) = &config.authorizer {
             let authorizer = || Arc::clone(authorizer);
@@ -134,6 +143,8 @@ impl Chain {
             let authorizer = authorizer();
             plugins.push(Box::new(signing_requests::SigningRequests { authorizer }));
         }
+        // Last, so that nothing is counted that is refused.
+        plugins.push(Box::new(resource_quota::ResourceQuota));
         Self { plugins }
     }
 

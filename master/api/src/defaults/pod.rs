@@ -28,8 +28,6 @@ pub(crate) fn pod(fields: &mut Map<String, Value>) {
     // Upstream gives this to pods only: a template without it stays as it was written.
     default(spec, "enableServiceLinks", true);
     default(spec, "serviceAccountName", "default");
-    default(spec, "priority", 0);
-    default(spec, "preemptionPolicy", "PreemptLowerPriority");
     let service_account = spec.get("serviceAccountName").cloned().unwrap_or_default();
     default(spec, "serviceAccount", service_account);
     // A pod that its controller replaces elsewhere leaves a silent node at once: the fence

@@ -36,7 +36,6 @@ fn a_pod_gets_upstreams_defaults() {
                 {"name": "e", "emptyDir": {}}],
             "dnsPolicy": "ClusterFirst", "enableServiceLinks": true,
             "restartPolicy": "Always", "schedulerName": "default-scheduler",
-            "preemptionPolicy": "PreemptLowerPriority", "priority": 0,
             "securityContext": {}, "serviceAccount": "default", "serviceAccountName": "default",
             "terminationGracePeriodSeconds": 30,
             "tolerations": [
