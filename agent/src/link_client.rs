@@ -33,6 +33,7 @@ use crate::node::Node;
 use crate::outbox::Outbox;
 use crate::random::random_below;
 use crate::shared_tls::SharedTls;
+use crate::streams;
 use crate::tls;
 use crate::upgrade::serve_upgrade;
 
@@ -46,7 +47,7 @@ const WAITING_MAX: usize = 1024;
 const BOOT_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Streams at a time: the control stream and what people ask of this node.
-pub(crate) const STREAMS_MAX: usize = 64;
+pub(crate) const STREAMS_MAX: usize = 128;
 
 /// What the link tells the pod manager.
 #[derive(Debug)]
@@ -395,6 +396,12 @@ async fn serve_stream(node: Arc<Node>, stream: yamux::Stream) {
     match request {
         StreamRequest::Logs(request) => serve_logs(&node, request, &mut stream).await,
         StreamRequest::Upgrade(_) => serve_upgrade(&node, decoder, &mut stream).await,
+        StreamRequest::Exec(request) => {
+            streams::serve_exec(&node, request, decoder, &mut stream).await;
+        }
+        StreamRequest::Dial(request) => {
+            streams::serve_dial(&node, &request, decoder, &mut stream).await;
+        }
     }
     let _ = stream.shutdown().await;
 }

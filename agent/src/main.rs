@@ -46,6 +46,7 @@ mod runtime_link;
 mod self_check;
 mod server_address;
 mod shared_tls;
+mod streams;
 mod systemd;
 mod telemetry;
 mod tls;

@@ -40,6 +40,7 @@ use crate::progress::Progress;
 use crate::readiness;
 use crate::runtime_link::RuntimeLink;
 use crate::server_address::Finder;
+use crate::streams::StreamPlaces;
 use crate::upgrade;
 use crate::vitals;
 use crate::volumes::PodFolders;
@@ -63,6 +64,7 @@ pub(crate) struct Node {
     pub(crate) wall_clock: Arc<WallClock>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) log_readers: LogReaders,
+    pub(crate) stream_places: StreamPlaces,
     /// A pull found no room on the disk.
     pub(crate) no_room: Notify,
     desired: RwLock<Desired>,
@@ -263,6 +265,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         wall_clock,
         progress,
         log_readers: LogReaders::default(),
+        stream_places: StreamPlaces::default(),
         no_room: Notify::new(),
         desired: RwLock::default(),
         accepted: RwLock::default(),

@@ -26,6 +26,7 @@ mod review;
 mod scale;
 mod shared_events;
 mod spawner;
+mod streams;
 mod subresource;
 mod tls;
 mod token_api;
@@ -96,6 +97,8 @@ pub(crate) struct Api {
     /// The threads that work for clients.
     pub(crate) pool: Arc<Pool>,
     turns: Turns,
+    /// Open streams to pods.
+    sessions: streams::Sessions,
 }
 
 impl Api {
@@ -126,6 +129,7 @@ impl Api {
             events: shared_events::SharedEvents::default(),
             pool,
             turns,
+            sessions: streams::Sessions::default(),
         })
     }
 }
@@ -252,7 +256,7 @@ async fn resource(
     trail: &mut Trail,
     path: &ResourcePath,
     query: &Query,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
     let resource = registry::find(&path.group, &path.version, &path.resource)
         .ok_or_else(Status::not_found_path)?;
@@ -262,6 +266,8 @@ async fn resource(
     if resource.namespaced && path.namespace.is_empty() && !path.name.is_empty() {
         return Err(Status::not_found_path());
     }
+    let stream = streams::stream(resource, &path.subresource);
+    let stream = stream.map(|stream| (stream, hyper::upgrade::on(&mut request)));
     let (parts, body) = request.into_parts();
     let call = Call {
         api,
@@ -274,6 +280,9 @@ async fn resource(
         query,
         headers: &parts.headers,
     };
+    if let Some((stream, upgrade)) = stream {
+        return streams::handle(&call, stream, &parts, upgrade).await;
+    }
     let answer = object(&call, path, &parts.method, body).await;
     trail.annotations.extend(call.notes.take_audit());
     answer

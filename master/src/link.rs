@@ -12,7 +12,7 @@ mod data;
 mod desired;
 mod diff;
 mod field;
-mod framed;
+pub(crate) mod framed;
 mod join;
 mod logs;
 mod mux;
@@ -27,6 +27,7 @@ mod registration;
 mod reports;
 mod service;
 mod session;
+mod streams;
 mod time_told;
 mod tokens;
 mod upgrade;
@@ -40,7 +41,7 @@ use async_trait::async_trait;
 use bramble_api::Status;
 use bramble_master_core::vitals::Vitals;
 use bramble_process::panics;
-use bramble_shared::link::{Ipv4Range, LogsRequest, UpgradeReply, UpgradeRequest};
+use bramble_shared::link::{Ipv4Range, LogsRequest, StreamRequest, UpgradeReply, UpgradeRequest};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use rustls::pki_types::CertificateDer;
@@ -49,12 +50,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 pub(crate) use desired::Desired;
+pub(crate) use logs::refusal;
 
 use crate::access::AccountTokens;
 use crate::clock;
 use crate::control::events::EventRecorder;
 use crate::heartbeat::Heartbeats;
-use crate::node_port::NodePort;
+use crate::node_port::{NodePort, NodeStream};
 use crate::objects::Objects;
 use crate::pki::{Identity, certificate_key_sha256};
 use crate::telemetry::Chain;
@@ -224,6 +226,14 @@ impl NodePort for NodeLink {
             .opener(node)
             .ok_or_else(|| Status::unavailable(format!("node `{node}` is not connected"), 1))?;
         logs::open(&opener, request).await
+    }
+
+    async fn open_stream(&self, node: &str, request: StreamRequest) -> Result<NodeStream, Status> {
+        let opener = self
+            .active
+            .opener(node)
+            .ok_or_else(|| Status::unavailable(format!("node `{node}` is not connected"), 1))?;
+        streams::open(&opener, &request).await
     }
 
     async fn upgrade(

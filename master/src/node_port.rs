@@ -10,12 +10,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bramble_api::Status;
 use bramble_master_core::vitals::Vitals;
-use bramble_shared::link::{LogsRequest, UpgradeReply};
+use bramble_shared::link::{LogsRequest, StreamRequest, UpgradeReply};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+/// A stream to a node; dropping it ends what the node does for it.
+pub(crate) type NodeStream = yamux::Stream;
 
 /// What the API server knows of the node link.
 #[async_trait]
@@ -60,6 +63,13 @@ pub(crate) trait NodePort: Send + Sync {
         node: &str,
         request: LogsRequest,
     ) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status>;
+
+    /// Opens a stream to a node and asks for something on it; its answer is still to be read.
+    ///
+    /// # Errors
+    ///
+    /// When the node is not connected.
+    async fn open_stream(&self, node: &str, request: StreamRequest) -> Result<NodeStream, Status>;
 
     /// Sends a new system to a node, piece by piece as fast as it takes them, and gives back what
     /// the node says meanwhile. `bytes` is how long the whole is, if that is known.

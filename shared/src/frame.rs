@@ -143,6 +143,12 @@ impl FrameDecoder {
         Ok(Some(message))
     }
 
+    /// What arrived beyond the last message: the stream goes on as something else.
+    #[must_use]
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.taken)
+    }
+
     /// True if the stream could end here without cutting a frame.
     #[must_use]
     pub fn is_empty(&self) -> bool {

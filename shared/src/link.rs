@@ -43,7 +43,10 @@ pub use service::{Endpoint, EndpointHost, Service, ServicePort};
 pub use status::{
     ContainerState, ContainerStatus, Event, NodeConditions, PodPhase, PodStatus, ToMaster,
 };
-pub use streams::{LogsRequest, StreamReply, StreamRequest};
+pub use streams::{
+    DialReply, DialRequest, EXEC_PIECE_LEN_MAX, ExecInput, ExecOutput, ExecRequest, ExecStreams,
+    LogsRequest, StreamReply, StreamRequest,
+};
 pub use token::{TokenAnswer, TokenReply, TokenRequest};
 pub use upgrade::{UpgradeData, UpgradeReply, UpgradeRequest, UpgradeStage};
 pub use volume::{DataItem, FileSource, Volume, VolumeSource};

@@ -15,10 +15,10 @@ const SERVE: &str = "mkdir -p /tmp/www; echo \"hello from $(hostname)\" > /tmp/w
                      exec httpd -f -p 80 -h /tmp/www";
 
 /// Applets that the image has as commands.
-const APPLETS: [&str; 27] = [
+const APPLETS: [&str; 30] = [
     "sh", "httpd", "wget", "sleep", "cat", "echo", "ls", "id", "env", "hostname", "mkdir", "nc",
     "true", "false", "kill", "ps", "date", "dd", "touch", "rm", "ip", "ping", "mount", "head",
-    "seq", "test", "nslookup",
+    "seq", "test", "nslookup", "tar", "stty", "tty",
 ];
 
 /// Go's word for this machine's architecture.

@@ -128,6 +128,23 @@ pub(crate) fn inside<T: Send + 'static>(
     entered.map_err(|source| NetworkError::Namespace { doing: "enter", path, source })?
 }
 
+/// Makes something, such as a socket, in the network namespace at `path`; it stays in there, the
+/// thread does not.
+///
+/// # Errors
+/// The namespace cannot be entered, or what `make` returns.
+pub fn make_inside<T: Send + 'static>(
+    path: PathBuf,
+    make: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, NetworkError> {
+    let namespace = open(&path)?;
+    let made = on_own_thread(move || {
+        setns(namespace, CloneFlags::CLONE_NEWNET)?;
+        make()
+    });
+    made.map_err(|source| NetworkError::Namespace { doing: "enter", path, source })
+}
+
 fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

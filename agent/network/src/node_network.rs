@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bramble_shared::link::Ipv4Range;
 use rtnetlink::{Handle, LinkBridge};
@@ -111,7 +111,13 @@ impl NodeNetwork {
     /// Path at which a pod's namespace is (or would be) kept.
     #[must_use]
     pub fn namespace_path(&self, uid: &str) -> PathBuf {
-        self.config.run_dir.join("netns").join(uid)
+        Self::namespace_path_in(&self.config.run_dir, uid)
+    }
+
+    /// The same for who has only the folder of a [`NodeNetworkConfig`].
+    #[must_use]
+    pub fn namespace_path_in(run_dir: &Path, uid: &str) -> PathBuf {
+        run_dir.join("netns").join(uid)
     }
 
     /// Applies service rules as one transaction.

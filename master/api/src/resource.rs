@@ -194,6 +194,10 @@ pub enum Handler {
     Finalize,
     /// A token of a service account.
     Token,
+    /// A program in one of a pod's containers.
+    Exec,
+    /// Connections to a pod's ports.
+    PortForward,
 }
 
 /// Verbs of a resource that can be stored.

@@ -68,7 +68,11 @@ fn request(query: &Query, uid: String, container: String) -> Result<LogsRequest,
 }
 
 /// Returns the container that is meant: the only one, where none is named.
-fn choose_container(pod: &Value, pod_name: &str, asked: Option<&str>) -> Result<String, Status> {
+pub(super) fn choose_container(
+    pod: &Value,
+    pod_name: &str,
+    asked: Option<&str>,
+) -> Result<String, Status> {
     let regular = names(pod, "containers");
     let init = names(pod, "initContainers");
     let ephemeral = names(pod, "ephemeralContainers");

@@ -12,7 +12,7 @@ const READ_LEN: usize = 8 * 1024;
 
 /// Why a frame could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadFrameError {
+pub(crate) enum ReadFrameError {
     /// The connection failed.
     #[error("could not read from the stream")]
     Read(#[source] io::Error),
@@ -26,7 +26,7 @@ pub(super) enum ReadFrameError {
 
 /// Why a frame could not be written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WriteFrameError {
+pub(crate) enum WriteFrameError {
     /// The message is no frame.
     #[error(transparent)]
     Encode(#[from] EncodeFrameError),
@@ -37,7 +37,7 @@ pub(super) enum WriteFrameError {
 
 /// Reads frames.
 #[derive(Debug)]
-pub(super) struct FrameReader<R> {
+pub(crate) struct FrameReader<R> {
     stream: R,
     decoder: FrameDecoder,
     buffer: Vec<u8>,
@@ -45,23 +45,28 @@ pub(super) struct FrameReader<R> {
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads frames of any allowed length.
-    pub(super) fn new(stream: R) -> Self {
+    pub(crate) fn new(stream: R) -> Self {
         Self { stream, decoder: FrameDecoder::new(), buffer: vec![0; READ_LEN] }
     }
 
     /// Reads frames of at most `len_max` bytes.
-    pub(super) fn with_len_max(stream: R, len_max: usize) -> Self {
+    pub(crate) fn with_len_max(stream: R, len_max: usize) -> Self {
         Self { decoder: FrameDecoder::with_len_max(len_max), ..Self::new(stream) }
     }
 
     /// Reads frames of at most `len_max` bytes from now on.
-    pub(super) const fn set_len_max(&mut self, len_max: usize) {
+    pub(crate) const fn set_len_max(&mut self, len_max: usize) {
         self.decoder.set_len_max(len_max);
+    }
+
+    /// The stream, and what was read of it beyond the last message.
+    pub(crate) fn into_parts(self) -> (R, Vec<u8>) {
+        (self.stream, self.decoder.into_rest())
     }
 
     /// The next message; none when the other side has ended the stream. May be dropped and called
     /// again: nothing is lost.
-    pub(super) async fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ReadFrameError> {
+    pub(crate) async fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ReadFrameError> {
         loop {
             if let Some(message) = self.decoder.decode()? {
                 return Ok(Some(message));
@@ -77,7 +82,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 }
 
 /// Writes a message and sends it off.
-pub(super) async fn write<T: Serialize, W: AsyncWrite + Unpin>(
+pub(crate) async fn write<T: Serialize, W: AsyncWrite + Unpin>(
     stream: &mut W,
     message: &T,
 ) -> Result<(), WriteFrameError> {

@@ -72,12 +72,12 @@ fn piece(reply: Result<Option<StreamReply>, ReadFrameError>) -> Option<Piece> {
     }
 }
 
-fn gone() -> Status {
+pub(super) fn gone() -> Status {
     Status::unavailable("the node's connection has ended", 1)
 }
 
 /// A node may refuse, but not choose any status that it likes.
-fn refusal(status: u16, message: String) -> Status {
+pub(crate) fn refusal(status: u16, message: String) -> Status {
     match status {
         400 => Status::bad_request(message),
         404 => Status { code: 404, reason: "NotFound", ..Status::bad_request(message) },

@@ -1,0 +1,220 @@
+//! Programs in containers and connections to pods, as people have them with kubectl.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use bramble_tests::cluster::Cluster;
+use bramble_tests::kubectl::Kubectl;
+use bramble_tests::memory::pss_mb;
+use bramble_tests::skip_unless;
+use bramble_tests::state;
+
+const SOON: Duration = Duration::from_secs(60);
+/// More than all buffers between the two ends hold.
+const FILE_LEN: usize = 64 << 20;
+
+const PODS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: registry.local/hello:1
+    command: [sh, -c, 'mkdir -p /tmp/www; echo hello > /tmp/www/index.html; dd if=/dev/zero of=/tmp/www/big bs=1024k count=8; httpd -h /tmp/www -p 127.0.0.1:8080; sleep 100000']
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: two}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {runAsUser: 1000, runAsGroup: 1001}
+  containers:
+  - {name: a, image: 'registry.local/hello:1', command: [sh, -c, 'sleep 100000']}
+  - {name: b, image: 'registry.local/hello:1', command: [sh, -c, 'sleep 100000']}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: done}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: main, image: 'registry.local/hello:1', command: ['true']}
+";
+
+#[test]
+fn programs_run_in_containers_and_nothing_of_them_stays() {
+    skip_unless!(nix::unistd::geteuid().is_root(), "needs root");
+    let mut cluster = Cluster::start(57).unwrap();
+    cluster.add_agent("n1").unwrap();
+    cluster.wait_until_ready().unwrap();
+    let kubectl = cluster.kubectl().unwrap();
+    kubectl.apply(PODS).unwrap();
+    for (pod, phase) in [("web", "Running"), ("two", "Running"), ("done", "Succeeded")] {
+        cluster.wait_until(pod, SOON, || state::pod_phase(&kubectl, pod, phase)).unwrap();
+    }
+
+    output_codes_and_input(&kubectl);
+    errors_are_upstreams(&kubectl);
+    a_terminal_knows_its_size(&kubectl);
+    files_are_copied_both_ways(&cluster, &kubectl);
+    who_goes_away_leaves_nothing(&cluster, &kubectl);
+    ports_are_forwarded(&cluster, &kubectl);
+
+    kubectl.run(&["delete", "pod", "--all", "--now"]).unwrap();
+    cluster.stop_and_check().unwrap();
+}
+
+fn exec(kubectl: &Kubectl, args: &[&str]) -> Output {
+    kubectl.output(&[&["exec"], args].concat()).unwrap()
+}
+
+fn output_codes_and_input(kubectl: &Kubectl) {
+    let done = exec(kubectl, &["web", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!(done.status.code(), Some(7), "{done:?}");
+    assert_eq!(done.stdout, b"out\n");
+    let errors = String::from_utf8(done.stderr).unwrap();
+    assert!(errors.starts_with("err\n"), "{errors}");
+    assert!(errors.contains("command terminated with exit code 7"), "{errors}");
+    // Input ends when it has an end, and not before.
+    let data = "0123456789abcdef\n".repeat(200_000);
+    let mut echo = kubectl
+        .command(&["exec", "-i", "web", "--", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = echo.stdin.take().unwrap();
+    let writer = std::thread::spawn({
+        let data = data.clone();
+        move || stdin.write_all(data.as_bytes()).unwrap()
+    });
+    let done = echo.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(done.status.success() && done.stdout == data.as_bytes(), "{}", done.stdout.len());
+    // The container's user, not root.
+    let id = kubectl.run(&["exec", "two", "-c", "b", "--", "id", "-u"]).unwrap();
+    assert_eq!(id, "1000\n");
+}
+
+fn errors_are_upstreams(kubectl: &Kubectl) {
+    let check = |args: &[&str], expected: &str| {
+        let done = exec(kubectl, args);
+        assert!(!done.status.success());
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(said.contains(expected), "`{expected}` is not in `{said}`");
+    };
+    check(&["nobody", "--", "true"], "pods \"nobody\" not found");
+    check(&["web", "-c", "x", "--", "true"], "container x is not valid for pod web");
+    check(&["web", "--", "nope"], "exec: \"nope\": executable file not found in $PATH");
+    check(
+        &["done", "--", "true"],
+        "cannot exec into a container in a completed pod; current phase is Succeeded",
+    );
+}
+
+fn a_terminal_knows_its_size(kubectl: &Kubectl) {
+    if !bramble_tests::programs::installed("script") {
+        println!("skipped: no terminal without `script`");
+        return;
+    }
+    let inner =
+        kubectl.command(&["exec", "-it", "web", "--", "sh", "-c", "stty size; tty; exit 3"]);
+    let words: Vec<String> = std::iter::once(inner.get_program())
+        .chain(inner.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let line = format!("stty rows 33 cols 101; {}", words.join(" "));
+    let done = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(said.contains("/dev/pts/0"), "{said}");
+    assert!(said.contains("33 101"), "{said}");
+    assert_eq!(done.status.code(), Some(3), "{said}");
+}
+
+fn files_are_copied_both_ways(cluster: &Cluster, kubectl: &Kubectl) {
+    let folder = cluster.folder();
+    let (there, back) = (folder.join("there"), folder.join("back"));
+    let block: Vec<u8> = (0..251_u8).cycle().take(1 << 20).collect();
+    let content = block.repeat(FILE_LEN >> 20);
+    std::fs::write(&there, &content).unwrap();
+    let memory = || pss_mb(&cluster.agent("n1").unwrap().daemons().unwrap());
+    let before = memory();
+    let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    kubectl.run(&["cp", &path(&there), "web:/tmp/file"]).unwrap();
+    kubectl.run(&["cp", "web:/tmp/file", &path(&back)]).unwrap();
+    assert!(std::fs::read(&back).unwrap() == content, "the file has changed on its way");
+    let after = memory();
+    assert!(after < before + 20.0, "{before} MB before, {after} MB after");
+}
+
+fn ports_are_forwarded(cluster: &Cluster, kubectl: &Kubectl) {
+    let mut forwarder = kubectl
+        .command(&["port-forward", "pod/web", "18080:8080", "18081:9"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // What listens on the pod's loopback alone.
+    let get = |port: u16, path: &str| -> std::io::Result<Vec<u8>> {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(SOON))?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    cluster
+        .wait_until("the port is forwarded", SOON, || {
+            Ok(match get(18080, "/index.html") {
+                Ok(answer) if answer.ends_with(b"\r\n\r\nhello\n") => None,
+                other => Some(format!("{other:?}")),
+            })
+        })
+        .unwrap();
+    // Several at a time, and each as a whole.
+    std::thread::scope(|scope| {
+        let all: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| get(18080, "/big").unwrap().len())).collect();
+        for one in all {
+            assert!(one.join().unwrap() > 8 << 20);
+        }
+    });
+    // Nothing listens there; the others go on.
+    assert_eq!(get(18081, "/").unwrap_or_default(), b"");
+    assert!(get(18080, "/index.html").is_ok());
+    forwarder.kill().unwrap();
+    let said = forwarder.wait_with_output().unwrap().stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("error forwarding port 9 to pod web"), "{said}");
+    assert!(said.contains("connection refused"), "{said}");
+}
+
+fn who_goes_away_leaves_nothing(cluster: &Cluster, kubectl: &Kubectl) {
+    for _ in 0..3 {
+        let mut gone = kubectl
+            .command(&["exec", "web", "--", "sh", "-c", "sleep 4321 & sleep 4321"])
+            .spawn()
+            .unwrap();
+        cluster.wait_until("it runs", SOON, || sleepers(kubectl, true)).unwrap();
+        gone.kill().unwrap();
+        gone.wait().unwrap();
+        cluster.wait_until("it is gone", SOON, || sleepers(kubectl, false)).unwrap();
+    }
+}
+
+/// None if there are such processes in the pod, or none, as wanted.
+fn sleepers(kubectl: &Kubectl, wanted: bool) -> anyhow::Result<Option<String>> {
+    let script = "for p in /proc/[0-9]*; do cat $p/cmdline; echo; done 2>/dev/null";
+    let all = kubectl.run(&["exec", "web", "--", "sh", "-c", script])?;
+    let found = all.lines().any(|line| line.contains("sleep\u{0}4321"));
+    Ok((found != wanted).then_some(all))
+}
