@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::state::text;
+
 /// Registries that the suite knows by these names are all this cluster's one.
 const REGISTRIES: [(&str, &str); 7] = [
     ("promoterE2eRegistry", "/e2e-test-images"),
@@ -99,7 +101,7 @@ fn verdict(spec: &Value) -> Option<Verdict> {
     let group = group.split(" [").next().unwrap_or(&group).trim().to_owned();
     let leaf = spec["LeafNodeText"].as_str().unwrap_or_default();
     let name = words.chain([leaf]).collect::<Vec<_>>().join(" ");
-    let message = spec["Failure"]["Message"].as_str().unwrap_or_default();
+    let message = text(spec, "/Failure/Message");
     let lines: Vec<&str> = message.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     Some(Verdict {
         group,

@@ -1,6 +1,10 @@
 //! Names and Services as pods and clients in the LAN meet them, on one shared cluster.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, too, fail by panicking"
+)]
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -9,7 +13,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bramble_tests::cluster::Cluster;
 use bramble_tests::kubectl::Kubectl;
@@ -17,6 +21,7 @@ use bramble_tests::place::Place;
 use bramble_tests::programs::run;
 use bramble_tests::skip_unless;
 use bramble_tests::state::{self, text};
+use bramble_tests::wait::now;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -186,7 +191,7 @@ fn clients_of_udp_follow_the_living(cluster: &Cluster, kubectl: &Kubectl) {
     let client = place.udp(node).unwrap();
     client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let answered = |bound: Duration| {
-        let begun = Instant::now();
+        let begun = now();
         cluster.wait_until("the client is answered", bound, || Ok(silence(&client))).unwrap();
         begun.elapsed()
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bramble_tests::cluster::Cluster;
 use bramble_tests::kubectl::Kubectl;
 use bramble_tests::memory::pss_mb;
+use bramble_tests::programs::installed;
 use bramble_tests::skip_unless;
 use bramble_tests::state;
 
@@ -118,10 +119,7 @@ fn errors_are_upstreams(kubectl: &Kubectl) {
 }
 
 fn a_terminal_knows_its_size(kubectl: &Kubectl) {
-    if !bramble_tests::programs::installed("script") {
-        println!("skipped: no terminal without `script`");
-        return;
-    }
+    skip_unless!(installed("script"), "no terminal without `script`");
     let inner =
         kubectl.command(&["exec", "-it", "web", "--", "sh", "-c", "stty size; tty; exit 3"]);
     let words: Vec<String> = std::iter::once(inner.get_program())

@@ -80,7 +80,8 @@ fn endpoints<'a>(
                 // Upstream: a missing condition counts as ready, and what is ready serves.
                 let ready = conditions.get("ready").flag() != Some(false);
                 let ending = conditions.get("terminating").flag() == Some(true);
-                if !ready && !(ending && conditions.get("serving").flag() == Some(true)) {
+                let serving = conditions.get("serving").flag() == Some(true);
+                if !(ready || ending && serving) {
                     continue;
                 }
                 let node = nodes.get(endpoint.get("nodeName").text()).copied();

@@ -17,8 +17,8 @@ pub(super) const ATTACKS: &[Attack] = &[Attack {
     run: two_billion,
 }];
 
-/// Three nodes of 110 pods are 330; the margin may be as much again, and some.
-const PODS_MAX: usize = 1_000;
+/// Three nodes of 110 pods are 330, and 500 may wait for room.
+const PODS_MAX: usize = 830;
 
 const DEPLOYMENT: &str = "apiVersion: apps/v1
 kind: Deployment

@@ -28,7 +28,7 @@ pub const BURST_MAX: usize = 500;
 /// Pods that may wait for room beyond what all nodes together can take: enough for boards that are
 /// about to join, and little enough for the master's memory (some ten kilobytes a pod) whatever
 /// number of replicas somebody writes.
-pub const WAITING_MAX: usize = 1_000;
+pub const WAITING_MAX: usize = 500;
 
 /// Time after which a set for which there was no room looks again.
 const ROOM_INTERVAL_MS: i64 = 10_000;

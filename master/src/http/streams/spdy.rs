@@ -338,7 +338,11 @@ mod tests {
             .iter()
             .filter_map(|input| match input {
                 Input::Data { stream: 3, bytes, .. } => Some(bytes.clone()),
-                _ => None,
+                Input::Open { .. }
+                | Input::Data { .. }
+                | Input::Reset { .. }
+                | Input::Ping(_)
+                | Input::GoAway => None,
             })
             .flatten()
             .collect();
