@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod convert;
+pub mod cron;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;

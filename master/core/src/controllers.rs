@@ -3,11 +3,14 @@
 //! They act on levels and take no hint, do nothing before the snapshot is synced, do a bounded
 //! amount in one run, and running one on its own result returns nothing. None of them retries.
 
+pub mod cron_job;
+pub mod daemon_set;
 #[cfg(test)]
 mod deadline_tests;
 pub mod deployment;
 pub mod endpoint_slice;
 pub mod garbage;
+pub mod job;
 pub mod lanes;
 #[cfg(test)]
 mod lanes_tests;
@@ -18,11 +21,14 @@ pub mod namespaces;
 pub mod node_identity;
 pub mod node_lifecycle;
 pub mod node_power;
+mod owner;
 pub mod persistent_volume;
 pub mod pod_garbage_collector;
 pub mod replica_set;
 pub mod resource_quota;
+mod revisions;
 mod rollout;
+pub mod stateful_set;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,6 +70,10 @@ pub fn reconcile(world: &World<'_>) -> Outcome {
     outcome.merge(replica_set::reconcile(snapshot, now));
     outcome.merge(deployment::reconcile(snapshot, now));
     outcome.merge(namespace_basics::reconcile(snapshot, root_ca));
+    outcome.merge(stateful_set::reconcile(snapshot, now));
+    outcome.merge(daemon_set::reconcile(snapshot, now));
+    outcome.merge(job::reconcile(snapshot, now));
+    outcome.merge(cron_job::reconcile(snapshot, now));
     outcome.merge(namespaces::reconcile(snapshot, now));
     outcome.merge(persistent_volume::reconcile(snapshot));
     outcome.merge(garbage::reconcile(snapshot));

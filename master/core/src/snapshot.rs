@@ -4,14 +4,17 @@
 //! watches; whoever feeds it says when it is complete.
 
 mod storage;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::view::controller_revision::ControllerRevisionView;
 use crate::view::deployment::DeploymentView;
 use crate::view::endpoint_slice::EndpointSliceView;
+use crate::view::job::JobView;
 use crate::view::meta::{Meta, ObjectView};
 use crate::view::namespace::NamespaceView;
 use crate::view::node::NodeView;
@@ -23,6 +26,7 @@ use crate::view::root_ca::{self, RootCaView};
 use crate::view::service::ServiceView;
 
 pub use storage::Storage;
+pub use workloads::Workloads;
 
 /// Why a store entry could not be taken in.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,7 @@ pub struct Snapshot {
     namespaces: Objects<NamespaceView>,
     budgets: Objects<BudgetView>,
     storage: Storage,
+    workloads: Workloads,
     others: BTreeMap<Resource, Objects<ObjectView>>,
     /// What the config maps with the CA's certificate hold, by namespace.
     root_cas: BTreeMap<Arc<str>, Arc<RootCaView>>,
@@ -222,6 +227,12 @@ impl Snapshot {
         self.root_cas.get(namespace).map(|present| &**present)
     }
 
+    /// The workloads that are not asked for by name here.
+    #[must_use]
+    pub const fn workloads(&self) -> &Workloads {
+        &self.workloads
+    }
+
     /// The node of this name.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<&Arc<NodeView>> {
@@ -268,6 +279,25 @@ impl Snapshot {
             .filter(|set| controlled_by(&set.meta, uid))
     }
 
+    /// The revisions whose managing controller has this uid.
+    pub fn revisions_controlled_by(
+        &self,
+        uid: &str,
+    ) -> impl Iterator<Item = &Arc<ControllerRevisionView>> {
+        self.dependents(uid)
+            .filter(|id| id.resource == Resource::CONTROLLER_REVISIONS)
+            .filter_map(|id| self.workloads.controller_revisions.get(&id.key))
+            .filter(|revision| controlled_by(&revision.meta, uid))
+    }
+
+    /// The jobs whose managing controller has this uid.
+    pub fn jobs_controlled_by(&self, uid: &str) -> impl Iterator<Item = &Arc<JobView>> {
+        self.dependents(uid)
+            .filter(|id| id.resource == Resource::JOBS)
+            .filter_map(|id| self.workloads.jobs.get(&id.key))
+            .filter(|job| controlled_by(&job.meta, uid))
+    }
+
     /// Everything that names this uid among its owners.
     pub fn dependents(&self, uid: &str) -> impl Iterator<Item = &ObjectId> {
         self.dependents_by_owner.get(uid).into_iter().flatten()
@@ -301,6 +331,7 @@ impl Snapshot {
             Kind::Namespace => self.namespaces.get(key).map(|object| &object.meta),
             Kind::Budget => self.budgets.get(key).map(|object| &object.meta),
             Kind::Storage => self.storage.meta(id),
+            Kind::Workload => self.workloads.meta(id),
             Kind::Other => self.others.get(&id.resource)?.get(key).map(|object| &object.metadata),
         }
     }
@@ -328,6 +359,7 @@ impl Snapshot {
             .chain(namespaces)
             .chain(budgets)
             .chain(self.storage.metas())
+            .chain(self.workloads.metas())
             .chain(others)
             .chain(unreadable)
     }
@@ -410,6 +442,13 @@ impl Snapshot {
                 self.unindex(id);
                 self.storage.insert(id, decoded);
             }
+            Kind::Workload => {
+                let decoded = Workloads::decode(id, value, revision)?;
+                self.unindex(id);
+                if let Some(decoded) = decoded {
+                    self.workloads.insert(key, decoded);
+                }
+            }
             Kind::Other => {
                 let view = decode::<ObjectView>(value, id, revision, |view| &mut view.metadata)?;
                 let content = read_root_ca(id, value)?;
@@ -437,6 +476,7 @@ impl Snapshot {
             Kind::Namespace => drop(self.namespaces.remove(key)),
             Kind::Budget => drop(self.budgets.remove(key)),
             Kind::Storage => self.storage.remove(id),
+            Kind::Workload => self.workloads.remove(id),
             Kind::Other => {
                 if let Some(objects) = self.others.get_mut(&id.resource) {
                     objects.remove(key);
@@ -533,6 +573,7 @@ enum Kind {
     Namespace,
     Budget,
     Storage,
+    Workload,
     Other,
 }
 
@@ -548,6 +589,7 @@ impl Kind {
             ("discovery.k8s.io", "endpointslices") => Self::EndpointSlice,
             ("policy", "poddisruptionbudgets") => Self::Budget,
             _ if Storage::holds(resource) => Self::Storage,
+            _ if Workloads::hold(resource) => Self::Workload,
             _ => Self::Other,
         }
     }

@@ -4,8 +4,12 @@
 //! API's defaults. A view is never written back: actions carry patches.
 
 pub mod condition;
+pub mod controller_revision;
+pub mod cron_job;
+pub mod daemon_set;
 pub mod deployment;
 pub mod endpoint_slice;
+pub mod job;
 pub mod labels;
 pub mod meta;
 pub mod namespace;
@@ -17,10 +21,12 @@ pub mod pod_affinity;
 pub mod pod_disruption_budget;
 pub mod quantity;
 pub mod replica_set;
+pub mod replication_controller;
 pub mod resource;
 pub mod root_ca;
 pub mod selector;
 pub mod service;
+pub mod stateful_set;
 pub mod template;
 pub mod timestamp;
 pub mod topology_spread;

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::errors::Errors;
 use super::{all_unchanged, not_negative, one_of, selector, workload};
+use crate::cron::{Schedule, Zone};
 use crate::object;
 use crate::status::FieldError;
 
@@ -98,7 +99,7 @@ pub(crate) fn cron_job(object: &Value) -> Vec<FieldError> {
     let schedule = object::text(object, "/spec/schedule");
     if schedule.is_empty() {
         errors.push(FieldError::required("spec.schedule", ""));
-    } else if let Some(why) = schedule_error(schedule) {
+    } else if let Err(why) = Schedule::parse(schedule) {
         errors.push(FieldError::invalid("spec.schedule", schedule, &why));
     }
     let policy = object::text(object, "/spec/concurrencyPolicy");
@@ -112,78 +113,13 @@ pub(crate) fn cron_job(object: &Value) -> Vec<FieldError> {
     {
         let detail = "timeZone must be nil or non-empty string";
         errors.push(FieldError::invalid("spec.timeZone", zone, detail));
+    } else if let Some(zone) = object.pointer("/spec/timeZone").and_then(Value::as_str)
+        && Zone::find(zone).is_none()
+    {
+        let detail = format!("unknown time zone {zone}");
+        errors.push(FieldError::invalid("spec.timeZone", zone, &detail));
     }
     let job = object.pointer("/spec/jobTemplate").unwrap_or(&Value::Null);
     spec(job, "spec.jobTemplate.", &mut errors);
     errors.list()
-}
-
-/// What is wrong with a schedule: five fields, or a word.
-fn schedule_error(schedule: &str) -> Option<String> {
-    let words = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-    if words.contains(&schedule) || schedule.starts_with("@every ") {
-        return None;
-    }
-    if schedule.starts_with("TZ") || schedule.starts_with("CRON_TZ") {
-        return Some("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned());
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    let bounds = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)];
-    if fields.len() != bounds.len() {
-        return Some(format!(
-            "expected exactly 5 fields, found {}: [{}]",
-            fields.len(),
-            fields.join(" ")
-        ));
-    }
-    let wrong = fields.iter().zip(bounds).find(|(field, bounds)| !field_valid(field, *bounds));
-    wrong.map(|(field, (least, most))| {
-        format!("failed to parse field {field}: must be within {least} and {most}")
-    })
-}
-
-/// One field of a schedule: `*`, numbers, ranges, steps, names of months and days.
-fn field_valid(field: &str, (least, most): (u32, u32)) -> bool {
-    const NAMES: [&str; 19] = [
-        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun",
-        "mon", "tue", "wed", "thu", "fri", "sat",
-    ];
-    let number = |text: &str| {
-        let value = text.parse::<u32>().ok().filter(|value| (least..=most).contains(value));
-        let named = most <= 12 && NAMES.contains(&text.to_lowercase().as_str());
-        if named { Some(None) } else { value.map(Some) }
-    };
-    field.split(',').all(|part| {
-        let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, Some(step)),
-            None => (part, None),
-        };
-        let step_valid = step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0));
-        let range_valid = match range.split_once('-') {
-            _ if range == "*" || range == "?" => true,
-            Some((from, to)) => match (number(from), number(to)) {
-                (Some(Some(from)), Some(Some(to))) => from <= to,
-                (Some(_), Some(_)) => true,
-                _ => false,
-            },
-            None => number(range).is_some(),
-        };
-        step_valid && range_valid
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn schedules_are_checked() {
-        for good in ["* * * * *", "*/5 0-6 1,15 JAN-MAR sun", "@daily", "@every 1h", "0 0 ? * 1-5"]
-        {
-            assert_eq!(schedule_error(good), None, "{good}");
-        }
-        for bad in ["", "* * * *", "60 * * * *", "5-1 * * * *", "*/0 * * * *", "TZ=UTC * * * * *"] {
-            assert!(schedule_error(bad).is_some(), "{bad}");
-        }
-    }
 }

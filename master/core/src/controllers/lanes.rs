@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Outcome, World, deployment, endpoint_slice, garbage, namespace_basics, namespaces,
-    node_identity, node_lifecycle, node_power, persistent_volume, replica_set, resource_quota,
+    Outcome, World, cron_job, daemon_set, deployment, endpoint_slice, garbage, job,
+    namespace_basics, namespaces, node_identity, node_lifecycle, node_power, persistent_volume,
+    replica_set, resource_quota, stateful_set,
 };
 use crate::action::Action;
 use crate::membership::Contacts;
-use crate::snapshot::{Changed, DecodeError, Snapshot, in_namespace};
+use crate::snapshot::{Changed, DecodeError, Objects, Snapshot, in_namespace};
 use crate::view::pod::PodView;
 use crate::view::resource::{ObjectId, ObjectKey, Resource};
 use crate::view::timestamp::Timestamp;
@@ -47,6 +48,14 @@ pub enum Lane {
     ResourceQuotas,
     /// Namespaces, for what each of them has from its beginning.
     NamespaceBasics,
+    /// Stateful sets.
+    StatefulSets,
+    /// Daemon sets.
+    DaemonSets,
+    /// Jobs by name, whether they exist or not.
+    Jobs,
+    /// Cron jobs.
+    CronJobs,
     /// Namespaces, for those that go.
     Namespaces,
     /// Owners by uid, whether they exist or not.
@@ -54,7 +63,7 @@ pub enum Lane {
 }
 
 /// All lanes, those that move traffic first.
-pub const LANES: [Lane; 11] = [
+pub const LANES: [Lane; 15] = [
     Lane::Endpoints,
     Lane::NodeLifecycle,
     Lane::NodeIdentity,
@@ -64,6 +73,10 @@ pub const LANES: [Lane; 11] = [
     Lane::NamespaceBasics,
     Lane::PersistentVolumes,
     Lane::ResourceQuotas,
+    Lane::StatefulSets,
+    Lane::DaemonSets,
+    Lane::Jobs,
+    Lane::CronJobs,
     Lane::Namespaces,
     Lane::Garbage,
 ];
@@ -92,6 +105,10 @@ impl Lane {
             Self::NamespaceBasics | Self::Namespaces => {
                 snapshot.namespaces().keys().cloned().collect()
             }
+            Self::StatefulSets => snapshot.workloads().stateful_sets.keys().cloned().collect(),
+            Self::DaemonSets => snapshot.workloads().daemon_sets.keys().cloned().collect(),
+            Self::Jobs => job::keys(snapshot),
+            Self::CronJobs => snapshot.workloads().cron_jobs.keys().cloned().collect(),
             Self::Garbage => {
                 let deleting = snapshot.metas().filter(|(_, meta)| meta.deleting());
                 let deleting = deleting.map(|(_, meta)| &meta.uid);
@@ -119,6 +136,10 @@ impl Lane {
                 .unwrap_or_default(),
             Self::PersistentVolumes => persistent_volume::reconcile_key(snapshot, key),
             Self::ResourceQuotas => resource_quota::reconcile_key(snapshot, key),
+            Self::StatefulSets => stateful_set::reconcile_key(snapshot, key, now),
+            Self::DaemonSets => daemon_set::reconcile_key(snapshot, key, now),
+            Self::Jobs => job::reconcile_key(snapshot, key, now),
+            Self::CronJobs => cron_job::reconcile_key(snapshot, key, now),
             Self::Namespaces => namespaces::reconcile_key(snapshot, key, now),
             Self::NamespaceBasics => namespace_basics::reconcile_key(snapshot, key, root_ca),
             Self::Garbage => garbage::reconcile_key(snapshot, &key.name),
@@ -283,6 +304,8 @@ impl Lanes {
             self.dirty(Lane::NodeIdentity, nameless());
             self.dirty(Lane::NodePower, nameless());
             self.note_node(snapshot, &key.name);
+            let all = snapshot.workloads().daemon_sets.keys().cloned();
+            self.todo(Lane::DaemonSets).dirty.extend(all);
         } else if id.resource == Resource::SERVICES {
             self.dirty(Lane::Endpoints, key.clone());
         } else if id.resource == Resource::ENDPOINT_SLICES {
@@ -298,6 +321,17 @@ impl Lanes {
         } else if id.resource == Resource::NAMESPACES {
             self.dirty(Lane::NamespaceBasics, key.clone());
             self.dirty(Lane::Namespaces, key.clone());
+        } else if id.resource == Resource::PERSISTENT_VOLUME_CLAIMS {
+            // Whose claim it is stands in its name, which may be read in several ways.
+            self.note_all(Lane::StatefulSets, &snapshot.workloads().stateful_sets, &key.namespace);
+            self.note_storage(snapshot, id);
+        } else if id.resource == Resource::CONTROLLER_REVISIONS {
+            self.note_dependent(snapshot, id);
+        } else if id.resource == Resource::JOBS {
+            self.dirty(Lane::Jobs, key.clone());
+            self.note_dependent(snapshot, id);
+        } else if let Some(lane) = lane_of(&id.resource) {
+            self.dirty(lane, key.clone());
         } else {
             self.note_storage(snapshot, id);
         }
@@ -334,6 +368,28 @@ impl Lanes {
         }
     }
 
+    /// Notes the workload that controls an object, or all that may adopt it.
+    fn note_dependent(&mut self, snapshot: &Snapshot, id: &ObjectId) {
+        let Some(meta) = snapshot.meta(id) else { return };
+        if let Some(owner) = meta.controller() {
+            let owner = snapshot.by_uid(&owner.uid);
+            if let Some((lane, id)) = owner.and_then(|id| Some((lane_of(&id.resource)?, id))) {
+                self.dirty(lane, id.key.clone());
+            }
+            return;
+        }
+        let (workloads, namespace) = (snapshot.workloads(), &meta.namespace);
+        self.note_all(Lane::StatefulSets, &workloads.stateful_sets, namespace);
+        self.note_all(Lane::DaemonSets, &workloads.daemon_sets, namespace);
+        self.note_all(Lane::Jobs, &workloads.jobs, namespace);
+    }
+
+    fn note_all<T>(&mut self, lane: Lane, objects: &Objects<T>, namespace: &Arc<str>) {
+        let first = ObjectKey { namespace: Arc::clone(namespace), name: "".into() };
+        let here = objects.range(first..).take_while(|(key, _)| key.namespace == *namespace);
+        self.todo(lane).dirty.extend(here.map(|(key, _)| key.clone()));
+    }
+
     fn note_pod(&mut self, snapshot: &Snapshot, pod: &PodView) {
         for claim in &pod.claims {
             let key = key_of(&pod.meta.namespace, claim);
@@ -348,6 +404,9 @@ impl Lanes {
             self.dirty(Lane::NodeLifecycle, nameless());
         }
         self.note_services_of(snapshot, pod);
+        let key = key_of(&pod.meta.namespace, &pod.meta.name);
+        self.note_dependent(snapshot, &ObjectId { resource: Resource::PODS, key });
+        self.todo(Lane::Jobs).dirty.extend(job::job_of(pod));
         match pod.meta.controller() {
             Some(owner) => {
                 let owner = snapshot.by_uid(&owner.uid);
@@ -421,6 +480,17 @@ impl Lanes {
             self.dirty(Lane::Garbage, ObjectKey { namespace: "".into(), name });
         }
     }
+}
+
+/// The lane of a workload that has pods, jobs or revisions of its own.
+fn lane_of(resource: &Resource) -> Option<Lane> {
+    let lanes = [
+        (Resource::STATEFUL_SETS, Lane::StatefulSets),
+        (Resource::DAEMON_SETS, Lane::DaemonSets),
+        (Resource::JOBS, Lane::Jobs),
+        (Resource::CRON_JOBS, Lane::CronJobs),
+    ];
+    lanes.into_iter().find(|(of, _)| of == resource).map(|(_, lane)| lane)
 }
 
 fn nameless() -> ObjectKey {

@@ -113,6 +113,55 @@ impl Model {
         panic!("not settled: {:#?}", reconcile(&self.snapshot));
     }
 
+    /// Lets controllers and agents act until both are content. The `lost`-th action, if there are
+    /// so many, is never carried out, nor is what would be told of it. Returns how many there were.
+    pub(crate) fn live(
+        &mut self,
+        lost: Option<usize>,
+        mut reconcile: impl FnMut(&Snapshot) -> Vec<Action>,
+    ) -> usize {
+        let mut count = 0;
+        for _ in 0..20 * ROUNDS_MAX {
+            let actions = reconcile(&self.snapshot);
+            let idle = actions.is_empty();
+            let mut kept = Vec::new();
+            let mut told = true;
+            for action in actions {
+                if matches!(action, Action::Event { .. }) {
+                    kept.extend(told.then_some(action));
+                    continue;
+                }
+                told = Some(count) != lost;
+                count += 1;
+                kept.extend(told.then_some(action));
+            }
+            self.execute(kept);
+            if !self.play_agents() && idle {
+                return count;
+            }
+        }
+        panic!("never content: {:#?}", reconcile(&self.snapshot));
+    }
+
+    /// Agents and scheduler: one pod after the other becomes ready, and what is going goes.
+    pub(crate) fn play_agents(&mut self) -> bool {
+        let pods = self.snapshot.pods().clone();
+        let key = |key: &ObjectKey| format!("/core/pods/{}/{}", key.namespace, key.name);
+        let mut played = false;
+        for (id, _) in
+            pods.iter().filter(|(_, pod)| pod.meta.deleting() && pod.meta.finalizers.is_empty())
+        {
+            self.remove(&key(id));
+            played = true;
+        }
+        let pending = pods.iter().find(|(_, pod)| pod.active() && !pod.ready());
+        let Some((id, pod)) = pending else { return played };
+        let named = crate::scheduler::plugins::node_affinity::required_names(pod);
+        let node = named.and_then(|names| names.first().cloned()).unwrap_or_else(|| "n1".into());
+        self.make_ready(&key(id), &node);
+        true
+    }
+
     /// Runs all lanes until none has anything to look at; fails if that never happens.
     pub(crate) fn settle_lanes(&mut self, contacts: &Contacts) {
         for _ in 0..ROUNDS_MAX {
@@ -264,7 +313,9 @@ impl Model {
         object[part]["finalizers"].as_array_mut().unwrap().retain(|present| *present != *finalizer);
         let left = |part: &str| object[part]["finalizers"].as_array().map_or(0, Vec::len);
         let deleted = object["metadata"].get("deletionTimestamp").is_some();
-        if deleted && left("metadata") + left("spec") == 0 {
+        // A pod on a node stays until its agent confirms.
+        let on_node = target.resource == Resource::PODS && object["spec"]["nodeName"].is_string();
+        if deleted && !on_node && left("metadata") + left("spec") == 0 {
             self.remove(&key);
         } else {
             self.put(&key, object);

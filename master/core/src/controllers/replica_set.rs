@@ -171,7 +171,10 @@ fn scale(
 /// The pods in the order in which they should go, upstream's ranking: not bound, not running, not
 /// ready, cheaper by annotation, on nodes with more of them, ready for a shorter time, restarted
 /// more often, younger.
-fn ranked_for_deletion<'a>(active: &[&'a Arc<PodView>], now: Timestamp) -> Vec<&'a Arc<PodView>> {
+pub(super) fn ranked_for_deletion<'a>(
+    active: &[&'a Arc<PodView>],
+    now: Timestamp,
+) -> Vec<&'a Arc<PodView>> {
     let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
     for node in active.iter().filter_map(|pod| pod.node_name.as_deref()) {
         *on_node.entry(node).or_default() += 1;

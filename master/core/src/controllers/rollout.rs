@@ -34,6 +34,13 @@ fn letters(mut value: u64, count: usize) -> String {
         .collect()
 }
 
+/// Writes each byte of `text` as a letter of generated names, as upstream writes its hashes.
+#[must_use]
+pub(super) fn safe_encoded(text: &str) -> String {
+    let letter = |byte: u8| ALPHABET.get(usize::from(byte) % ALPHABET.len()).copied();
+    text.bytes().map(|byte| char::from(letter(byte).unwrap_or(b'b'))).collect()
+}
+
 /// Five letters for the name of a pod.
 #[must_use]
 pub(super) fn safe_suffix(parts: &[&str], seed: u64, number: u64) -> String {
@@ -86,6 +93,12 @@ mod tests {
         assert_eq!(template_hash(&one, 0), template_hash(&two, 0));
         assert_ne!(template_hash(&one, 0), template_hash(&one, 1));
         assert_ne!(template_hash(&one, 0), template_hash(&json!({}), 0));
+    }
+
+    #[test]
+    fn text_is_encoded_letter_by_letter() {
+        // '0' is byte 48, and 48 mod 27 is 21: the letter `4`, after twenty consonants and `2`.
+        assert_eq!(safe_encoded("01"), "45");
     }
 
     #[test]

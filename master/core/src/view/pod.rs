@@ -162,6 +162,19 @@ pub struct PodView {
     pub restarts: i32,
     /// When its node took it on.
     pub start_time: Option<Timestamp>,
+    /// The containers, init containers included, that ended.
+    pub exits: Vec<Exit>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// The container's name.
+    pub container: Arc<str>,
+    /// What it returned.
+    pub code: i32,
+    /// When.
+    pub finished_at: Option<Timestamp>,
 }
 
 impl PodView {
@@ -323,6 +336,8 @@ struct RawStatus {
     conditions: Vec<Condition>,
     #[serde(deserialize_with = "null_as_default")]
     container_statuses: Vec<RawContainerStatus>,
+    #[serde(deserialize_with = "null_as_default")]
+    init_container_statuses: Vec<RawContainerStatus>,
     start_time: Option<Timestamp>,
 }
 
@@ -336,7 +351,33 @@ struct RawIp {
 #[serde(rename_all = "camelCase", default)]
 struct RawContainerStatus {
     #[serde(deserialize_with = "null_as_default")]
+    name: Arc<str>,
+    #[serde(deserialize_with = "null_as_default")]
+    state: RawState,
+    #[serde(deserialize_with = "null_as_default")]
     restart_count: i32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawState {
+    terminated: Option<RawTerminated>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawTerminated {
+    #[serde(deserialize_with = "null_as_default")]
+    exit_code: i32,
+    finished_at: Option<Timestamp>,
+}
+
+impl RawContainerStatus {
+    fn exit(&self) -> Option<Exit> {
+        let RawTerminated { exit_code, finished_at } = self.state.terminated.as_ref()?;
+        let (code, finished_at) = (*exit_code, *finished_at);
+        Some(Exit { container: Arc::clone(&self.name), code, finished_at })
+    }
 }
 
 /// Adds up requests as upstream does: sidecars run beside all that starts after them, other init
@@ -374,6 +415,8 @@ impl<'de> Deserialize<'de> for PodView {
         if pod_ips.is_empty() && !status.pod_ip.is_empty() {
             pod_ips.push(status.pod_ip);
         }
+        let statuses = status.init_container_statuses.iter().chain(&status.container_statuses);
+        let exits = statuses.filter_map(RawContainerStatus::exit).collect();
         let restarts = status.container_statuses.iter().map(|status| status.restart_count).max();
         let affinity = spec.affinity.unwrap_or_default();
         let (near, away) = (affinity.pod_affinity, affinity.pod_anti_affinity);
@@ -405,6 +448,7 @@ impl<'de> Deserialize<'de> for PodView {
             conditions: status.conditions,
             restarts: restarts.unwrap_or_default(),
             start_time: status.start_time,
+            exits,
         })
     }
 }

@@ -32,6 +32,18 @@ impl Resource {
     pub const REPLICA_SETS: Self = Self::constant("apps", "replicasets");
     /// `deployments.apps`.
     pub const DEPLOYMENTS: Self = Self::constant("apps", "deployments");
+    /// `statefulsets.apps`.
+    pub const STATEFUL_SETS: Self = Self::constant("apps", "statefulsets");
+    /// `daemonsets.apps`.
+    pub const DAEMON_SETS: Self = Self::constant("apps", "daemonsets");
+    /// `controllerrevisions.apps`.
+    pub const CONTROLLER_REVISIONS: Self = Self::constant("apps", "controllerrevisions");
+    /// `jobs.batch`.
+    pub const JOBS: Self = Self::constant("batch", "jobs");
+    /// `cronjobs.batch`.
+    pub const CRON_JOBS: Self = Self::constant("batch", "cronjobs");
+    /// `replicationcontrollers`.
+    pub const REPLICATION_CONTROLLERS: Self = Self::constant("", "replicationcontrollers");
     /// `endpointslices.discovery.k8s.io`.
     pub const ENDPOINT_SLICES: Self = Self::constant("discovery.k8s.io", "endpointslices");
     /// `poddisruptionbudgets.policy`.
@@ -61,7 +73,7 @@ impl Resource {
 }
 
 /// The resources that this crate names itself: naming them again shares these strings.
-static KNOWN: [Resource; 15] = [
+static KNOWN: [Resource; 21] = [
     Resource::PODS,
     Resource::NODES,
     Resource::SERVICES,
@@ -70,6 +82,12 @@ static KNOWN: [Resource; 15] = [
     Resource::SERVICE_ACCOUNTS,
     Resource::CONFIG_MAPS,
     Resource::REPLICA_SETS,
+    Resource::STATEFUL_SETS,
+    Resource::DAEMON_SETS,
+    Resource::CONTROLLER_REVISIONS,
+    Resource::JOBS,
+    Resource::CRON_JOBS,
+    Resource::REPLICATION_CONTROLLERS,
     Resource::DEPLOYMENTS,
     Resource::ENDPOINT_SLICES,
     Resource::POD_DISRUPTION_BUDGETS,
