@@ -15,7 +15,8 @@ use bramble_agent_core::hosts::{self, Dns};
 use bramble_agent_core::message::message_text;
 use bramble_agent_core::pod_worker::{Action, Event, Pulled, Signal};
 use bramble_agent_core::stop_signal::{self, SIGTERM};
-use bramble_agent_core::volume::Tokens;
+use bramble_agent_core::token::HeldToken;
+use bramble_agent_core::volume::{self, Tokens, WantedToken};
 use bramble_image::{Image, PullPolicy, PullSecrets, Reference};
 use bramble_network::NodeNetwork;
 use bramble_runtime::logs::{self, LogFiles};
@@ -24,6 +25,7 @@ use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::whole_file;
 use bramble_shared::link::{self, Container, DataKey, DataKind, Pod};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::cgroups;
 use crate::clock;
@@ -57,6 +59,8 @@ struct Shared {
     node: Arc<Node>,
     uid: String,
     events: mpsc::Sender<PodEvent>,
+    /// The pod's own queue, for what it must do later.
+    later: mpsc::WeakUnboundedSender<Job>,
     state: Mutex<State>,
 }
 
@@ -66,6 +70,9 @@ struct State {
     ip: Option<Ipv4Addr>,
     network: Option<Arc<NodeNetwork>>,
     images: BTreeMap<String, Image>,
+    tokens: BTreeMap<WantedToken, HeldToken>,
+    /// Looks at the volumes when the next token is due.
+    alarm: Option<AbortHandle>,
 }
 
 /// What goes through the pod's queue.
@@ -87,10 +94,12 @@ impl PodExecutor {
         events: mpsc::Sender<PodEvent>,
     ) -> Self {
         let uid = pod.uid.clone();
-        let state = Mutex::new(State { pod, ip: None, network, images: BTreeMap::new() });
-        let shared = Arc::new(Shared { node, uid, events, state });
+        let (images, tokens) = (BTreeMap::new(), BTreeMap::new());
+        let state = Mutex::new(State { pod, ip: None, network, images, tokens, alarm: None });
         // Bounded by the worker: it has at most a few actions under way per container.
         let (queue, mut jobs) = mpsc::unbounded_channel();
+        let later = queue.downgrade();
+        let shared = Arc::new(Shared { node, uid, events, later, state });
         let worker = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Some(job) = jobs.recv().await {
@@ -142,6 +151,14 @@ impl PodExecutor {
             Action::Report(_) | Action::EmitEvent(_) | Action::ReportRemoved => return,
         };
         let _ = self.queue.send(job);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(alarm) = self.state().alarm.take() {
+            alarm.abort();
+        }
     }
 }
 
@@ -222,30 +239,64 @@ impl Shared {
 
     /// Makes the volumes, away from the threads that serve everybody: a disk may hang.
     async fn set_up_volumes(&self, pod: &Pod, ip: Ipv4Addr) -> Result<(), String> {
-        let contents = self.contents(pod, ip);
+        let contents = self.contents(pod, ip).await;
         let (folders, pod) = (self.node.folders(&self.uid), pod.clone());
         let made = tokio::task::spawn_blocking(move || volumes::set_up(&folders, &pod, &contents));
         made.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    fn contents(&self, pod: &Pod, ip: Ipv4Addr) -> Contents {
+    async fn contents(&self, pod: &Pod, ip: Ipv4Addr) -> Contents {
+        let tokens = self.tokens(pod).await;
         let desired = self.node.desired();
-        volumes::contents(pod, &self.node.world(&desired, ip), &Tokens::new())
+        volumes::contents(pod, &self.node.world(&desired, ip), &tokens)
+    }
+
+    /// The tokens that the pod's volumes hold. Those that are due are asked for, and the volumes are
+    /// looked at again when the next one is.
+    async fn tokens(&self, pod: &Pod) -> Tokens {
+        let mut tokens = Tokens::new();
+        for wanted in volume::wanted_tokens(pod) {
+            let now = clock::now().instant;
+            let held = self.state().tokens.remove(&wanted);
+            let token = match held {
+                Some(held) if !held.stale(now) => Ok(held),
+                held => match self.node.tokens.ask(pod, &wanted).await {
+                    Ok((text, life_s)) => Ok(HeldToken::new(text, life_s, clock::now().instant)),
+                    Err(why) => held.and_then(|held| held.kept(now)).ok_or(why),
+                },
+            };
+            if let Ok(held) = &token {
+                self.state().tokens.insert(wanted.clone(), held.clone());
+            }
+            tokens.insert(wanted, token.map(|held| held.text().to_owned()));
+        }
+        let next = self.state().tokens.values().map(HeldToken::refresh_at).min();
+        let alarm = next.map(|at| {
+            let later = self.later.clone();
+            let alarm = tokio::spawn(async move {
+                clock::sleep_until(at).await;
+                // Nobody needs it if the pod is gone.
+                later.upgrade().map(|queue| queue.send(Job::UpdateVolumes))
+            });
+            alarm.abort_handle()
+        });
+        if let Some(before) = std::mem::replace(&mut self.state().alarm, alarm) {
+            before.abort();
+        }
+        tokens
     }
 
     async fn update_volumes(&self) {
         let State { pod, ip, .. } = self.state().clone();
         let folders = self.node.folders(&self.uid);
         let Some(ip) = ip else { return };
-        let contents = self.contents(&pod, ip);
+        // A pod without sandbox gets its volumes when it is set up.
+        if !folders.memory.exists() {
+            return;
+        }
+        let contents = self.contents(&pod, ip).await;
         let name = pod.name.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            // A pod without sandbox gets its volumes when it is set up.
-            match folders.memory.exists() {
-                true => volumes::update(&folders, &pod, &contents),
-                false => Vec::new(),
-            }
-        });
+        let made = tokio::task::spawn_blocking(move || volumes::update(&folders, &pod, &contents));
         for error in made.await.unwrap_or_default() {
             tracing::debug!(%error, pod = %name, "a volume was not updated");
         }
@@ -384,7 +435,7 @@ impl Shared {
         container: &str,
         attempt: u32,
     ) -> Result<CreateContainer, PrepareError> {
-        let State { pod, ip, network, images } = self.state().clone();
+        let State { pod, ip, network, images, .. } = self.state().clone();
         let spec = find(&pod, container)
             .ok_or_else(|| PrepareError::System("no such container".to_owned()))?
             .clone();

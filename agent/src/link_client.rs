@@ -124,6 +124,7 @@ pub(crate) async fn run(
     let mut last_told = String::new();
     loop {
         let ended = session(&node, &introduction, &heartbeat, &events).await;
+        node.tokens.disconnected();
         if events.send(LinkEvent::Closed).await.is_err() {
             return;
         }
@@ -156,6 +157,7 @@ async fn session(
     follow_clock(node, accepted.time_of_day_ms);
     heartbeat.start_session(keyed);
     let (statuses, outgoing) = Outbox::new(WAITING_MAX);
+    node.tokens.connected(statuses.clone());
     if events.send(LinkEvent::Welcomed(accepted, statuses.clone())).await.is_err() {
         return SessionError::Ended;
     }
@@ -320,8 +322,10 @@ async fn read(
                     follow_clock(node, ms);
                     continue;
                 }
-                // This agent has not asked for any.
-                Ok(Some(ToAgent::Token(_))) => continue,
+                Ok(Some(ToAgent::Token(reply))) => {
+                    node.tokens.answered(reply);
+                    continue;
+                }
                 Ok(None) => break,
                 Err(error) => return SessionError::Frame(error),
             };

@@ -50,6 +50,7 @@ mod streams;
 mod systemd;
 mod telemetry;
 mod tls;
+mod tokens;
 mod upgrade;
 mod vitals;
 mod volumes;

@@ -41,6 +41,7 @@ use crate::readiness;
 use crate::runtime_link::RuntimeLink;
 use crate::server_address::Finder;
 use crate::streams::StreamPlaces;
+use crate::tokens::TokenLink;
 use crate::upgrade;
 use crate::vitals;
 use crate::volumes::PodFolders;
@@ -64,6 +65,7 @@ pub(crate) struct Node {
     pub(crate) wall_clock: Arc<WallClock>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) log_readers: LogReaders,
+    pub(crate) tokens: TokenLink,
     pub(crate) stream_places: StreamPlaces,
     /// A pull found no room on the disk.
     pub(crate) no_room: Notify,
@@ -265,6 +267,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunAgentError> {
         wall_clock,
         progress,
         log_readers: LogReaders::default(),
+        tokens: TokenLink::default(),
         stream_places: StreamPlaces::default(),
         no_room: Notify::new(),
         desired: RwLock::default(),

@@ -206,6 +206,10 @@ impl PodManager {
                 for touched in touched {
                     self.touched(touched);
                 }
+                // Tokens may have grown old while nobody could be asked.
+                for slot in self.pods.values() {
+                    slot.executor.update_volumes();
+                }
                 self.node.progress.note_synced();
             }
             LinkEvent::Closed => self.link = None,

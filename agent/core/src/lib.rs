@@ -21,4 +21,5 @@ pub mod routes;
 pub mod service_rules;
 pub mod status;
 pub mod stop_signal;
+pub mod token;
 pub mod volume;
