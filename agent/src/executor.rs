@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bramble_agent_core::hosts::{self, Dns};
 use bramble_agent_core::message::message_text;
-use bramble_agent_core::pod_worker::{Action, Event, Pulled, Signal};
+use bramble_agent_core::pod_worker::{Action, Event, Hook, Pulled, Signal};
+use bramble_agent_core::probe::{Outcome, ProbeKind};
 use bramble_agent_core::stop_signal::{self, SIGTERM};
 use bramble_agent_core::token::HeldToken;
 use bramble_agent_core::volume::{self, Tokens, WantedToken};
@@ -36,6 +37,7 @@ use crate::node::Node;
 use crate::pod_manager::PodEvent;
 use crate::pod_memory;
 use crate::pod_sandbox;
+use crate::probes::Target;
 use crate::remove_folder::remove_folder;
 use crate::resolv_conf;
 use crate::runtime_link::CallError;
@@ -146,6 +148,16 @@ impl PodExecutor {
                 let shared = Arc::clone(&self.shared);
                 let all = signal == Signal::Kill;
                 tokio::spawn(async move { shared.signal(&container, attempt, number, all).await });
+                return;
+            }
+            Action::Probe { container, attempt, kind } => {
+                let shared = Arc::clone(&self.shared);
+                tokio::spawn(async move { shared.probe(container, attempt, kind).await });
+                return;
+            }
+            Action::RunHook { container, attempt, hook } => {
+                let shared = Arc::clone(&self.shared);
+                tokio::spawn(async move { shared.run_hook(container, attempt, hook).await });
                 return;
             }
             Action::Report(_) | Action::EmitEvent(_) | Action::ReportRemoved => return,
@@ -343,7 +355,7 @@ impl Shared {
             container: container.to_owned(),
             image: name.to_owned(),
             image_id: image.image_id(),
-            stop_signal: stop_signal(&image),
+            stop_signal: stop_signal(spec, &image),
             pulled,
         };
         let mut state = self.state();
@@ -464,6 +476,39 @@ impl Shared {
             log_file: Some(made.log_file.to_string_lossy().into_owned()),
             stdio_budget_bytes: STDIO_BUDGET_DEFAULT,
             singleton: made.singleton,
+        })
+    }
+
+    async fn probe(&self, container: String, attempt: u32, kind: ProbeKind) {
+        let probe = find(&self.state().pod, &container).and_then(|spec| kind.of(spec)).cloned();
+        let outcome = match (probe, self.target(&container, attempt)) {
+            (Some(probe), Some(target)) => target.probe(&probe).await,
+            (None, _) | (_, None) => Outcome::Unknown { message: "nothing to probe".to_owned() },
+        };
+        self.tell(Event::Probed { container, attempt, kind, outcome }).await;
+    }
+
+    async fn run_hook(&self, container: String, attempt: u32, hook: Hook) {
+        let handler = find(&self.state().pod, &container).and_then(|spec| match hook {
+            Hook::PostStart => spec.lifecycle.post_start.clone(),
+            Hook::PreStop => spec.lifecycle.pre_stop.clone(),
+        });
+        let outcome = match (handler, self.target(&container, attempt)) {
+            (Some(handler), Some(target)) => target.hook(&handler).await,
+            (None, _) | (_, None) => Err("there is nothing to run".to_owned()),
+        };
+        if let Err(error) = &outcome {
+            tracing::warn!(error, ?hook, uid = %self.uid, container, "a hook failed");
+        }
+        let failed = outcome.is_err();
+        self.tell(Event::HookDone { container, attempt, hook, failed }).await;
+    }
+
+    fn target(&self, container: &str, attempt: u32) -> Option<Target> {
+        Some(Target {
+            runtime: self.node.runtime.clone(),
+            id: ContainerId::text(&self.uid, container, attempt),
+            ip: self.state().ip?,
         })
     }
 
@@ -691,8 +736,11 @@ fn find<'a>(pod: &'a Pod, container: &str) -> Option<&'a Container> {
     pod.init_containers.iter().chain(&pod.containers).find(|each| each.name == container)
 }
 
-/// The signal by which an image wants to be stopped.
-fn stop_signal(image: &Image) -> i32 {
+/// The signal by which a container, or else its image, wants to be stopped.
+fn stop_signal(container: &Container, image: &Image) -> i32 {
+    if let Some(number) = stop_signal::number(&container.lifecycle.stop_signal) {
+        return number;
+    }
     let Some(named) = &image.config.stop_signal else { return SIGTERM };
     stop_signal::number(named).unwrap_or_else(|| {
         let digest = image.digest;

@@ -36,6 +36,7 @@ mod outbox;
 mod pod_manager;
 mod pod_memory;
 mod pod_sandbox;
+mod probes;
 mod progress;
 mod random;
 mod readiness;

@@ -425,6 +425,12 @@ impl PodManager {
                         slot.executor.act(Action::ReleaseSandbox);
                     }
                 }
+                // Nothing of them need outlive the agent.
+                action @ (Action::Probe { .. } | Action::RunHook { .. }) => {
+                    if let Some(slot) = self.pods.get(uid) {
+                        slot.executor.act(action);
+                    }
+                }
                 action @ (Action::PullImage { .. }
                 | Action::StartContainer { .. }
                 | Action::Signal { .. }

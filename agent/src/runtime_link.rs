@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bramble_runtime::protocol::{
-    self, ContainerStatus, CreateContainer, Event, Failure, FrameDecoder, Request, RequestFrame,
-    Response, ServerFrame,
+    self, ContainerStatus, CreateContainer, Event, ExecContainer, ExecOutcome, Failure,
+    FrameDecoder, Request, RequestFrame, Response, ServerFrame,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -88,6 +88,16 @@ impl RuntimeLink {
     /// Removes a container, running or not.
     pub(crate) async fn delete(&self, id: &str) -> Result<(), CallError> {
         self.call(Request::Delete { id: id.to_owned(), force: true }).await.map(drop)
+    }
+
+    /// Runs one more program in a running container, and waits for it.
+    pub(crate) async fn exec(&self, exec: ExecContainer) -> Result<ExecOutcome, CallError> {
+        let response = self.call(Request::Exec(exec)).await?;
+        if let Response::ExecDone(outcome) = response {
+            Ok(outcome)
+        } else {
+            Err(CallError::WrongResponse)
+        }
     }
 
     async fn call(&self, request: Request) -> Result<Response, CallError> {

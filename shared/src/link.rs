@@ -23,6 +23,7 @@ mod desired;
 mod handshake;
 mod join;
 mod pod;
+mod probe;
 mod service;
 mod status;
 mod streams;
@@ -39,6 +40,7 @@ pub use desired::{Change, Peer, ToAgent};
 pub use handshake::{Accepted, BootReport, FenceKind, Hello, Ipv4Range, NodeFacts, Welcome};
 pub use join::{JoinReply, JoinRequest};
 pub use pod::{Deletion, DnsPolicy, DnsSource, HostAlias, Pod, PodSecurity, RestartPolicy};
+pub use probe::{Handler, Lifecycle, Probe};
 pub use service::{Endpoint, EndpointHost, Service, ServicePort};
 pub use status::{
     ContainerState, ContainerStatus, Event, NodeConditions, PodPhase, PodStatus, ToMaster,

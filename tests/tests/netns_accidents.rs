@@ -195,12 +195,6 @@ fn manifests_that_are_not_valid_are_refused_in_upstreams_words() {
         let refused = apply_refused(&kubectl, &manifest);
         assert!(refused.contains(words), "no `{words}` in {refused}");
     }
-    let probed = pod("{containers: [{name: a, image: b, readinessProbe: {exec: {command: [x]}}}]}");
-    let path = cluster.folder().join("probed.yaml");
-    std::fs::write(&path, probed).unwrap();
-    let created = kubectl.output(&["create", "-f", &path.to_string_lossy()]).unwrap();
-    let warned = String::from_utf8_lossy(&created.stderr);
-    assert!(created.status.success() && warned.contains("without effect"), "{warned}");
     kubectl.run(&["create", "configmap", "c", "--from-literal=a=1"]).unwrap();
     let old = kubectl.json(&["get", "configmap", "c"]).unwrap();
     kubectl.run(&["label", "configmap", "c", "x=y"]).unwrap();

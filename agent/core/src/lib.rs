@@ -16,6 +16,7 @@ pub mod message;
 pub mod moment;
 pub mod overlap;
 pub mod pod_worker;
+pub mod probe;
 pub mod restart;
 pub mod routes;
 pub mod service_rules;

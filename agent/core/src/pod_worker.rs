@@ -17,6 +17,7 @@
 //! ```
 
 mod container_life;
+mod ending;
 mod event_text;
 #[doc(hidden)]
 pub mod example;
@@ -24,14 +25,14 @@ mod record;
 
 use std::net::Ipv4Addr;
 
-use bramble_shared::link::{
-    Container, Deletion, Event as PodEvent, Pod, PodPhase, PodStatus, RestartPolicy,
-};
+use bramble_shared::link::{Container, Deletion, Event as PodEvent, Pod, PodPhase, PodStatus};
 use embassy_time::{Duration, Instant};
 
 use crate::moment::Moment;
+use crate::probe::{Outcome, ProbeKind};
 use crate::status::{self, PhaseInput};
-use container_life::ContainerLife;
+use container_life::{ContainerLife, Terms};
+use ending::Ending;
 use event_text::EventText;
 pub use record::{ContainerRecord, Found, PodRecord};
 
@@ -178,6 +179,28 @@ pub enum Event {
         /// How.
         exit: Exit,
     },
+    /// A probe was made.
+    Probed {
+        /// Container.
+        container: String,
+        /// Number of the start.
+        attempt: u32,
+        /// Which.
+        kind: ProbeKind,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// A hook has ended.
+    HookDone {
+        /// Container.
+        container: String,
+        /// Number of the start.
+        attempt: u32,
+        /// Which.
+        hook: Hook,
+        /// It did not do what it should.
+        failed: bool,
+    },
     /// A ConfigMap or Secret that the pod uses has changed.
     DataChanged,
     /// The pod's containers have written more logs than the node's disk takes of one pod in a day.
@@ -239,6 +262,24 @@ pub enum Action {
         /// Number of the start.
         attempt: u32,
     },
+    /// Probes the container. Answer: probed.
+    Probe {
+        /// Container.
+        container: String,
+        /// Number of the start.
+        attempt: u32,
+        /// Which probe.
+        kind: ProbeKind,
+    },
+    /// Runs a hook of the container. Answer: hook done.
+    RunHook {
+        /// Container.
+        container: String,
+        /// Number of the start.
+        attempt: u32,
+        /// Which hook.
+        hook: Hook,
+    },
     /// Signals the container.
     Signal {
         /// Container.
@@ -267,6 +308,15 @@ pub enum Action {
     EmitEvent(PodEvent),
     /// Tells the master that nothing of the pod is left; the worker's last action.
     ReportRemoved,
+}
+
+/// A hook of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// After its start.
+    PostStart,
+    /// Before its stop signal.
+    PreStop,
 }
 
 /// A signal to a container.
@@ -339,7 +389,9 @@ impl PodWorker {
             State::Active => earliest(
                 self.lives.iter().map(ContainerLife::deadline).chain([self.active_deadline()]),
             ),
-            State::Stopping { kill_at, .. } => Some(*kill_at),
+            State::Stopping { kill_at, .. } => {
+                earliest(self.lives.iter().map(ContainerLife::deadline).chain([Some(*kill_at)]))
+            }
             State::TearingDown { retry_at } => *retry_at,
             State::Finished | State::Stopped => None,
         }
@@ -403,7 +455,9 @@ impl PodWorker {
             | Event::ContainerStarted { .. }
             | Event::ContainerNotCreated { .. }
             | Event::ContainerNotStarted { .. }
-            | Event::ContainerExited { .. } => self.container_event(event, now, &mut actions),
+            | Event::ContainerExited { .. }
+            | Event::Probed { .. }
+            | Event::HookDone { .. } => self.container_event(event, now, &mut actions),
         }
         self.advance(now, &mut actions);
         self.report(&mut actions);
@@ -434,6 +488,9 @@ impl PodWorker {
             (Some(_), true) | (None, _) => computed,
         };
         let active = matches!(self.state, State::Active | State::Stopping { .. });
+        let containers_ready = phase == PodPhase::Running
+            && containers.iter().all(|status| status.ready)
+            && init.iter().all(|(status, sidecar)| !sidecar || status.ready);
         PodStatus {
             namespace: self.pod.namespace.clone(),
             name: self.pod.name.clone(),
@@ -446,9 +503,8 @@ impl PodWorker {
             started_ms: self.started_ms,
             sandbox_ready: active,
             initialized: self.initialized(),
-            ready: phase == PodPhase::Running
-                && containers.iter().all(|status| status.ready)
-                && init.iter().all(|(status, sidecar)| !sidecar || status.ready),
+            containers_ready,
+            ready: containers_ready && self.pod.readiness_gates_met,
             init_containers: init.into_iter().map(|(status, _)| status).collect(),
             containers,
         }
@@ -482,6 +538,7 @@ impl PodWorker {
                 *purpose = Purpose::Deleted;
                 // A later, shorter grace counts; a longer one does not prolong the wait.
                 *earlier = (*earlier).min(kill_at);
+                self.lives.iter_mut().for_each(|life| life.hasten_end(kill_at));
             }
             State::TearingDown { .. } | State::Stopped => {}
         }
@@ -513,7 +570,9 @@ impl PodWorker {
             | Event::ContainerStarted { container, .. }
             | Event::ContainerNotCreated { container, .. }
             | Event::ContainerNotStarted { container, .. }
-            | Event::ContainerExited { container, .. } => container.clone(),
+            | Event::ContainerExited { container, .. }
+            | Event::Probed { container, .. }
+            | Event::HookDone { container, .. } => container.clone(),
             Event::Desired(_)
             | Event::Gone
             | Event::SandboxReady { .. }
@@ -526,8 +585,12 @@ impl PodWorker {
         };
         let text = self.text();
         let stopping = !matches!(self.state, State::Active | State::SettingUp { .. });
+        let (policy, grace) = (self.pod.restart_policy, grace(self.pod.termination_grace_s));
         if let Some(life) = self.lives.iter_mut().find(|life| life.name == name) {
-            life.on_event(event, now, !stopping, &text, actions);
+            let policy = life.policy(policy);
+            let terms = Terms { wanted: !stopping, policy, grace };
+            life.on_event(event, now, terms, &text, actions);
+            life.note_up();
         }
     }
 
@@ -569,7 +632,7 @@ impl PodWorker {
         let kill_at = self.grace_end(now);
         let mut initialized = true;
         for life in self.lives.iter_mut().filter(|life| life.init) {
-            let policy = if life.sidecar { RestartPolicy::Always } else { init_policy(policy) };
+            let policy = life.policy(policy);
             life.drive(policy, now, kill_at, &text, actions);
             if life.ended_for_good(policy) && !life.sidecar && life.last_code() != Some(0) {
                 // An init container failed and is not tried again: the pod has failed.
@@ -586,11 +649,21 @@ impl PodWorker {
             }
         }
         if !initialized {
+            // What runs all the same, after a restart of the agent, is looked after.
+            for life in self.lives.iter_mut().filter(|life| !life.init && life.alive()) {
+                life.continue_end(now, actions);
+                life.probe(now, actions);
+            }
             return;
         }
+        let mut hooked = false;
         for life in self.lives.iter_mut().filter(|life| !life.init) {
             life.initialized();
-            life.drive(policy, now, kill_at, &text, actions);
+            // As with the kubelet, a hook holds up the first start of those after it.
+            if !hooked || life.ran {
+                life.drive(policy, now, kill_at, &text, actions);
+            }
+            hooked |= life.hook_to_come();
         }
         if self.lives.iter().filter(|life| !life.init).all(|life| life.ended_for_good(policy)) {
             self.stop(Purpose::Completed, self.grace_end(now));
@@ -614,9 +687,18 @@ impl PodWorker {
             return;
         }
         let text = self.text();
+        for life in self.lives.iter_mut().filter(|life| life.alive()) {
+            life.continue_end(now, actions);
+            life.probe(now, actions);
+        }
         if kill_at <= now.instant {
+            // Those whose turn has not come; the others know their own time.
             for life in self.lives.iter_mut().filter(|life| life.alive()) {
-                life.signal(Signal::Kill, &text, actions);
+                if life.ending == Ending::No {
+                    let message = format!("Stopping container {}", life.name);
+                    actions.push(text.normal(&life.field_path(), "Killing", &message));
+                    life.kill(now, actions);
+                }
             }
             self.state = State::Stopping { purpose, kill_at: now.instant + KILL_REPEAT };
             return;
@@ -626,8 +708,9 @@ impl PodWorker {
         let last_sidecar = self.lives.iter().rposition(|life| life.alive() && life.sidecar);
         for (index, life) in self.lives.iter_mut().enumerate().filter(|(_, life)| life.alive()) {
             let turn = if serving { !life.sidecar } else { Some(index) == last_sidecar };
-            if turn && !life.term_sent {
-                life.signal(Signal::Term, &text, actions);
+            if turn {
+                let message = format!("Stopping container {}", life.name);
+                life.begin_end(&message, now, kill_at, &text, actions);
             }
         }
     }
@@ -689,14 +772,6 @@ impl PodWorker {
 /// A grace in seconds, but never none: every program hears of its end, as with the kubelet.
 fn grace(seconds: u32) -> Duration {
     Duration::from_secs(u64::from(seconds)).max(GRACE_MIN)
-}
-
-/// Init containers of a pod that is always restarted are restarted after a failure only.
-fn init_policy(policy: RestartPolicy) -> RestartPolicy {
-    match policy {
-        RestartPolicy::Always | RestartPolicy::OnFailure => RestartPolicy::OnFailure,
-        RestartPolicy::Never => RestartPolicy::Never,
-    }
 }
 
 fn earliest(instants: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {

@@ -27,7 +27,6 @@ pub mod status;
 pub mod strategy;
 pub mod table;
 pub mod timestamp;
-pub mod unsupported;
 pub mod validate;
 
 pub use resource::{Class, Handler, Holds, Question, Resource, Strategy, Subresource};

@@ -484,6 +484,7 @@ fn status(uid: &str, name: &str, phase: PodPhase) -> PodStatus {
         started_ms: 1_000,
         sandbox_ready: true,
         initialized: true,
+        containers_ready: true,
         ready: true,
         init_containers: vec![],
         containers: vec![],

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use bramble_api::Status;
 use bramble_api::decode::{self, MediaType};
 use bramble_api::status::FieldError;
-use bramble_api::{Status, unsupported};
 use http::header::USER_AGENT;
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
@@ -30,7 +30,6 @@ pub(super) async fn create(call: &Call<'_>, body: Incoming) -> Result<Response<B
     };
     let options = options(call)?;
     let created = call.api.objects.create(call.resource, namespace, object, &options).await?;
-    warnings.extend(unsupported::warnings(call.resource, &created));
     warnings.extend(options.notes.take_warnings());
     let answer = read::answer_object(call, form, StatusCode::CREATED, created)?;
     Ok(response::with_warnings(answer, &warnings))
@@ -54,9 +53,6 @@ pub(super) async fn update(
     let options = options(call)?;
     let objects = &call.api.objects;
     let updated = objects.update(call.resource, call.namespace, part, object, &options).await?;
-    if part == Part::Main {
-        warnings.extend(unsupported::warnings(call.resource, &updated));
-    }
     warnings.extend(options.notes.take_warnings());
     let answer = read::answer_object(call, form, StatusCode::OK, updated)?;
     Ok(response::with_warnings(answer, &warnings))
@@ -88,9 +84,6 @@ pub(super) async fn patch(
         .await?;
     warnings.extend(patched.warnings);
     let code = if patched.created { StatusCode::CREATED } else { StatusCode::OK };
-    if part == Part::Main {
-        warnings.extend(unsupported::warnings(call.resource, &patched.object));
-    }
     warnings.extend(options.notes.take_warnings());
     let answer = read::answer_object(call, form, code, patched.object)?;
     Ok(response::with_warnings(answer, &warnings))

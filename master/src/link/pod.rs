@@ -3,6 +3,7 @@
 //! Pure: JSON in, [`link::Pod`] out. Knows nothing of the store or of sessions.
 
 mod container;
+mod probe;
 mod volume;
 
 use std::collections::BTreeSet;
@@ -70,6 +71,7 @@ pub(super) fn convert(object: &Value) -> Result<Pod, ConvertPodError> {
             _ => RestartPolicy::Always,
         },
         termination_grace_s: spec.get("terminationGracePeriodSeconds").integer().unwrap_or(GRACE_S),
+        readiness_gates_met: unmet_gates(pod).next().is_none(),
         active_deadline_s: spec.get("activeDeadlineSeconds").integer(),
         service_links: spec.get("enableServiceLinks").flag().unwrap_or(true),
         security: pod_security(spec, security),
@@ -109,6 +111,20 @@ pub(super) fn data_keys(pod: &Pod) -> BTreeSet<DataKey> {
         .into_iter()
         .map(|(kind, name)| DataKey { kind, namespace: pod.namespace.clone(), name: name.clone() })
         .collect()
+}
+
+/// The conditions that a pod's readiness gates name and that do not hold, with their status; that is
+/// empty for one that is not there.
+pub(super) fn unmet_gates<'a>(pod: Field<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let conditions = pod.get("status").get("conditions");
+    let gates = pod.get("spec").get("readinessGates").items();
+    let gates = gates.map(move |gate| {
+        let kind = gate.get("conditionType").text();
+        let mut conditions = conditions.items();
+        let found = conditions.find(|condition| condition.get("type").text() == kind);
+        (kind, found.map_or("", |found| found.get("status").text()))
+    });
+    gates.filter(|(_, status)| *status != "True")
 }
 
 fn hostname(metadata: Field<'_>, spec: Field<'_>) -> String {
@@ -170,12 +186,20 @@ fn pod_security(spec: Field<'_>, security: Field<'_>) -> PodSecurity {
 #[cfg(test)]
 mod tests {
     use bramble_shared::link::{
-        Container, ContainerPort, ContainerSecurity, DataItem, EnvFrom, EnvVar, Mount, Protocol,
-        PullPolicy, ResourceField, Resources, Volume,
+        Container, ContainerPort, ContainerSecurity, DataItem, EnvFrom, EnvVar, Handler, Lifecycle,
+        Mount, Probe, Protocol, PullPolicy, ResourceField, Resources, Volume,
     };
     use serde_json::json;
 
     use super::*;
+
+    fn rich_probe() -> Value {
+        json!({
+            "tcpSocket": {"port": "http"}, "initialDelaySeconds": 1,
+            "timeoutSeconds": 2, "periodSeconds": 3, "failureThreshold": 5,
+            "terminationGracePeriodSeconds": 6,
+        })
+    }
 
     fn rich_volumes() -> Value {
         json!([
@@ -197,6 +221,60 @@ mod tests {
         ])
     }
 
+    fn rich_env() -> Value {
+        json!([
+            {"name": "PORT", "value": "80"},
+            {"name": "EMPTY"},
+            {"name": "MODE", "valueFrom": {"configMapKeyRef":
+                {"name": "modes", "key": "mode", "optional": true}}},
+            {"name": "PASS", "valueFrom": {"secretKeyRef":
+                {"name": "db", "key": "pass"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "CPU", "valueFrom": {"resourceFieldRef":
+                {"resource": "limits.cpu", "divisor": "1m"}}},
+            {"name": "MEM", "valueFrom": {"resourceFieldRef":
+                {"containerName": "web", "resource": "limits.memory",
+                 "divisor": "1Mi"}}},
+        ])
+    }
+
+    fn rich_security() -> Value {
+        json!({
+            "runAsUser": 1000, "runAsGroup": 1001, "runAsNonRoot": true, "fsGroup": 2000,
+            "supplementalGroups": [5, 6], "seccompProfile": {"type": "Unconfined"},
+            "sysctls": [{"name": "net.core.somaxconn", "value": "256"}],
+        })
+    }
+
+    fn rich_container() -> Value {
+        json!({
+            "name": "web", "image": "web:2", "imagePullPolicy": "Always",
+            "command": ["/web"], "args": ["--port", "$(PORT)"], "workingDir": "/srv",
+            "envFrom": [
+                {"prefix": "C_", "configMapRef": {"name": "settings", "optional": true}},
+                {"secretRef": {"name": "keys"}},
+            ],
+            "env": rich_env(),
+            "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080,
+                       "protocol": "TCP"},
+                      {"containerPort": 53, "protocol": "UDP"}],
+            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"},
+                          "limits": {"cpu": "1.5", "memory": "128Mi"}},
+            "volumeMounts": [{"name": "conf", "mountPath": "/conf", "readOnly": true,
+                              "subPath": "a"}],
+            "securityContext": {
+                "runAsUser": 7, "readOnlyRootFilesystem": true,
+                "allowPrivilegeEscalation": true,
+                "capabilities": {"add": ["CAP_NET_ADMIN"], "drop": ["ALL"]},
+            },
+            "tty": true, "stdin": true,
+            "livenessProbe": rich_probe(),
+            "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+            "terminationMessagePath": "/end",
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+        })
+    }
+
     fn rich() -> Value {
         json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -214,55 +292,16 @@ mod tests {
                     "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}],
                 },
                 "restartPolicy": "OnFailure", "terminationGracePeriodSeconds": 12,
+                "readinessGates": [{"conditionType": "example.com/gate"}],
                 "activeDeadlineSeconds": 99, "enableServiceLinks": false,
                 "imagePullSecrets": [{"name": "registry"}],
-                "securityContext": {
-                    "runAsUser": 1000, "runAsGroup": 1001, "runAsNonRoot": true, "fsGroup": 2000,
-                    "supplementalGroups": [5, 6], "seccompProfile": {"type": "Unconfined"},
-                    "sysctls": [{"name": "net.core.somaxconn", "value": "256"}],
-                },
+                "securityContext": rich_security(),
                 "shareProcessNamespace": true,
                 "initContainers": [{
                     "name": "proxy", "image": "proxy:1", "restartPolicy": "Always",
                     "imagePullPolicy": "IfNotPresent",
                 }],
-                "containers": [{
-                    "name": "web", "image": "web:2", "imagePullPolicy": "Always",
-                    "command": ["/web"], "args": ["--port", "$(PORT)"], "workingDir": "/srv",
-                    "envFrom": [
-                        {"prefix": "C_", "configMapRef": {"name": "settings", "optional": true}},
-                        {"secretRef": {"name": "keys"}},
-                    ],
-                    "env": [
-                        {"name": "PORT", "value": "80"},
-                        {"name": "EMPTY"},
-                        {"name": "MODE", "valueFrom": {"configMapKeyRef":
-                            {"name": "modes", "key": "mode", "optional": true}}},
-                        {"name": "PASS", "valueFrom": {"secretKeyRef":
-                            {"name": "db", "key": "pass"}}},
-                        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-                        {"name": "CPU", "valueFrom": {"resourceFieldRef":
-                            {"resource": "limits.cpu", "divisor": "1m"}}},
-                        {"name": "MEM", "valueFrom": {"resourceFieldRef":
-                            {"containerName": "web", "resource": "limits.memory",
-                             "divisor": "1Mi"}}},
-                    ],
-                    "ports": [{"name": "http", "containerPort": 80, "hostPort": 8080,
-                               "protocol": "TCP"},
-                              {"containerPort": 53, "protocol": "UDP"}],
-                    "resources": {"requests": {"cpu": "100m", "memory": "64Mi"},
-                                  "limits": {"cpu": "1.5", "memory": "128Mi"}},
-                    "volumeMounts": [{"name": "conf", "mountPath": "/conf", "readOnly": true,
-                                      "subPath": "a"}],
-                    "securityContext": {
-                        "runAsUser": 7, "readOnlyRootFilesystem": true,
-                        "allowPrivilegeEscalation": true,
-                        "capabilities": {"add": ["CAP_NET_ADMIN"], "drop": ["ALL"]},
-                    },
-                    "tty": true, "stdin": true,
-                    "terminationMessagePath": "/end",
-                    "terminationMessagePolicy": "FallbackToLogsOnError",
-                }],
+                "containers": [rich_container()],
                 "volumes": rich_volumes(),
             },
         })
@@ -297,6 +336,10 @@ mod tests {
             mounts: vec![],
             security: ContainerSecurity { seccomp_unconfined: true, ..Default::default() },
             sidecar: true,
+            startup_probe: None,
+            liveness_probe: None,
+            readiness_probe: None,
+            lifecycle: Lifecycle::default(),
             tty: false,
             stdin: false,
             termination_message_path: "/dev/termination-log".into(),
@@ -380,6 +423,21 @@ mod tests {
                 seccomp_unconfined: true,
             },
             sidecar: false,
+            startup_probe: None,
+            liveness_probe: Some(Probe {
+                handler: Handler::Tcp { host: String::new(), port: 80 },
+                initial_delay_s: 1,
+                timeout_s: 2,
+                period_s: 3,
+                success_threshold: 1,
+                failure_threshold: 5,
+                termination_grace_s: Some(6),
+            }),
+            readiness_probe: None,
+            lifecycle: Lifecycle {
+                pre_stop: Some(Handler::Sleep { seconds: 2 }),
+                ..Lifecycle::default()
+            },
             tty: true,
             stdin: true,
             termination_message_path: "/end".into(),
@@ -419,6 +477,7 @@ mod tests {
             },
             restart_policy: RestartPolicy::OnFailure,
             termination_grace_s: 12,
+            readiness_gates_met: false,
             active_deadline_s: Some(99),
             service_links: false,
             security: PodSecurity {

@@ -8,13 +8,14 @@ use bramble_shared::link::{ContainerState, ContainerStatus, PodPhase, PodStatus}
 use serde_json::{Map, Value, json};
 
 use super::field::Field;
+use super::pod::unmet_gates;
 
 /// Writes a report into a pod object; `now_ms` is the time of day. `host_ip` is the node's address.
 pub(super) fn apply(object: &mut Value, report: &PodStatus, host_ip: &str, now_ms: u64) {
     let old = object.get("status").cloned().unwrap_or_default();
     let mut status = old.as_object().cloned().unwrap_or_default();
     let ended = matches!(report.phase, PodPhase::Succeeded | PodPhase::Failed);
-    let conditions = conditions(Field(&old).get("conditions"), report, ended, now_ms);
+    let conditions = conditions(Field(object), report, ended, now_ms);
     let mut set = |name: &str, value: Value| {
         let empty = value.is_null() || value == "" || value == json!([]);
         if empty { drop(status.remove(name)) } else { drop(status.insert(name.to_owned(), value)) }
@@ -56,7 +57,8 @@ fn time(ms: u64) -> String {
     timestamp::format(i64::try_from(ms / 1_000).unwrap_or(i64::MAX))
 }
 
-fn conditions(old: Field<'_>, report: &PodStatus, ended: bool, now_ms: u64) -> Vec<Value> {
+fn conditions(pod: Field<'_>, report: &PodStatus, ended: bool, now_ms: u64) -> Vec<Value> {
+    let old = pod.get("status").get("conditions");
     let completed = if report.phase == PodPhase::Succeeded { "PodCompleted" } else { "PodFailed" };
     let not_ready = || {
         let waiting = report.containers.iter().filter(|container| !container.ready);
@@ -78,7 +80,15 @@ fn conditions(old: Field<'_>, report: &PodStatus, ended: bool, now_ms: u64) -> V
     let ours = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
     let foreign = old.items().filter(|condition| !ours.contains(&condition.get("type").text()));
     let foreign: Vec<Value> = foreign.map(|condition| condition.0.clone()).collect();
-    let unready = if report.ready { nothing() } else { not_ready() };
+    // The gates may have changed since the node was told of them; it will hear of it.
+    let gates = gates(pod);
+    let ready = report.ready && gates.is_empty();
+    let containers_unready = if report.containers_ready { nothing() } else { not_ready() };
+    let unready = match (ready, report.containers_ready, gates.is_empty()) {
+        (true, _, _) => nothing(),
+        (false, true, false) => ("ReadinessGatesNotReady", gates),
+        (false, _, _) => containers_unready.clone(),
+    };
     let mut conditions = vec![
         of("PodReadyToStartContainers", report.sandbox_ready, nothing()),
         of(
@@ -86,14 +96,25 @@ fn conditions(old: Field<'_>, report: &PodStatus, ended: bool, now_ms: u64) -> V
             report.initialized,
             if report.initialized { nothing() } else { uninitialized() },
         ),
-        of("Ready", report.ready, unready.clone()),
-        of("ContainersReady", report.ready, unready),
+        of("Ready", ready, unready),
+        of("ContainersReady", report.containers_ready, containers_unready),
     ];
     if !foreign.iter().any(|condition| Field(condition).get("type").text() == "PodScheduled") {
         conditions.push(of("PodScheduled", true, nothing()));
     }
     conditions.extend(foreign);
     conditions
+}
+
+/// What the pod's readiness gates lack, in upstream's words; empty if they all hold.
+fn gates(pod: Field<'_>) -> String {
+    let word = |(kind, status): (&str, &str)| match status {
+        "" => format!("corresponding condition of pod readiness gate \"{kind}\" does not exist."),
+        status => {
+            format!("the status of pod readiness gate \"{kind}\" is not \"True\", but {status}")
+        }
+    };
+    unmet_gates(pod).map(word).collect::<Vec<_>>().join(", ")
 }
 
 fn condition(
@@ -206,6 +227,7 @@ mod tests {
             started_ms: 1_000,
             sandbox_ready: true,
             initialized: true,
+            containers_ready: ready,
             ready,
             init_containers: vec![],
             containers: vec![ContainerStatus {
@@ -278,6 +300,30 @@ mod tests {
         apply(&mut object, &report(true), "192.0.2.1", 9_000);
         assert_eq!(condition(&object, "Ready")["lastTransitionTime"], "1970-01-01T00:00:09Z");
         assert!(condition(&object, "Ready").get("reason").is_none());
+    }
+
+    #[test]
+    fn readiness_gates_hold_a_pod_back_until_somebody_says_that_they_are_met() {
+        let mut object = json!({"spec": {"readinessGates": [{"conditionType": "up"}]}});
+        apply(&mut object, &report(true), "192.0.2.1", 6_000);
+        assert_eq!(condition(&object, "ContainersReady")["status"], "True");
+        let ready = condition(&object, "Ready");
+        assert_eq!(
+            (&ready["status"], &ready["reason"]),
+            (&json!("False"), &json!("ReadinessGatesNotReady"))
+        );
+        let told = "corresponding condition of pod readiness gate \"up\" does not exist.";
+        assert_eq!(ready["message"], told);
+        let conditions = object["status"]["conditions"].as_array_mut().unwrap();
+        conditions.push(json!({"type": "up", "status": "False"}));
+        apply(&mut object, &report(true), "192.0.2.1", 6_000);
+        let told = "the status of pod readiness gate \"up\" is not \"True\", but False";
+        assert_eq!(condition(&object, "Ready")["message"], told);
+        let conditions = object["status"]["conditions"].as_array_mut().unwrap();
+        conditions.retain(|condition| condition["type"] != "up");
+        conditions.push(json!({"type": "up", "status": "True"}));
+        apply(&mut object, &report(true), "192.0.2.1", 6_000);
+        assert_eq!(condition(&object, "Ready")["status"], "True");
     }
 
     #[test]

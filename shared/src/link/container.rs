@@ -7,6 +7,7 @@ use core::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::link::data::DataKind;
+use crate::link::probe::{Lifecycle, Probe};
 
 /// One container of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,14 @@ pub struct Container {
     pub security: ContainerSecurity,
     /// An init container with `restartPolicy: Always`.
     pub sidecar: bool,
+    /// Holds the other two probes back until it has succeeded once.
+    pub startup_probe: Option<Probe>,
+    /// Its failure ends the container.
+    pub liveness_probe: Option<Probe>,
+    /// Decides whether the container is ready.
+    pub readiness_probe: Option<Probe>,
+    /// Hooks and the stop signal.
+    pub lifecycle: Lifecycle,
     /// Has a terminal.
     pub tty: bool,
     /// Keeps its standard input open.

@@ -46,6 +46,8 @@ pub struct Pod {
     pub restart_policy: RestartPolicy,
     /// Time between the polite signal and the kill, in seconds.
     pub termination_grace_s: u32,
+    /// All conditions hold that `spec.readinessGates` names.
+    pub readiness_gates_met: bool,
     /// Most seconds that the pod may run.
     pub active_deadline_s: Option<u32>,
     /// Adds the environment variables of Services.

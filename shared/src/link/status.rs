@@ -62,6 +62,8 @@ pub struct PodStatus {
     /// All init containers have succeeded.
     pub initialized: bool,
     /// All containers are ready.
+    pub containers_ready: bool,
+    /// The pod is ready: its containers are, and all readiness gates hold.
     pub ready: bool,
     /// Init containers, in the order of the spec.
     pub init_containers: Vec<ContainerStatus>,

@@ -67,6 +67,7 @@ pub(super) fn ready(
         started_ms: 1,
         sandbox_ready: true,
         initialized: true,
+        containers_ready: true,
         ready: true,
         init_containers: Vec::new(),
         containers: (0..containers).map(container).collect(),

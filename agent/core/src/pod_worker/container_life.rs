@@ -10,12 +10,14 @@
 use bramble_shared::link::{Container, ContainerState, ContainerStatus, RestartPolicy};
 use embassy_time::{Duration, Instant};
 
+use super::ending::Ending;
 use super::event_text::EventText;
-use super::{Action, Event, Exit, KILL_REPEAT, Signal};
+use super::{Action, Event, Exit, Hook};
 use crate::moment::Moment;
+use crate::probe::{Outcome, Probes};
 use crate::restart::{self, BackOff, PullBackOff};
 use crate::status::exit_code;
-use crate::stop_signal::{SIGKILL, SIGTERM};
+use crate::stop_signal::SIGTERM;
 
 /// A failed pull shows its error for this long before it is shown as a back-off, so that a
 /// watcher sees both, as with the kubelet's next sync.
@@ -23,11 +25,28 @@ const ERROR_SHOWN: Duration = Duration::from_secs(2);
 /// Wait until a container whose configuration was wrong is tried again.
 const CREATE_WAIT: Duration = Duration::from_secs(10);
 
+/// Reasons of a container that waits for its first start.
+const INITIALIZING: &str = "PodInitializing";
+const CREATING: &str = "ContainerCreating";
+
+/// What a container's life depends on besides itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// The pod does not stop.
+    pub(super) wanted: bool,
+    /// After an end.
+    pub(super) policy: RestartPolicy,
+    /// The pod's grace.
+    pub(super) grace: Duration,
+}
+
 /// One container's life.
 #[derive(Clone, Debug)]
 pub(super) struct ContainerLife {
     pub(super) name: String,
     pub(super) image: String,
+    /// The container as it is wanted.
+    pub(super) spec: Container,
     /// The image of the current or last run, which may be an earlier one; empty before the first.
     pub(super) run_image: String,
     /// Number of the signal by which that image wants to be stopped.
@@ -42,12 +61,19 @@ pub(super) struct ContainerLife {
     pub(super) container_id: String,
     pub(super) image_id: String,
     pub(super) back_off: BackOff,
-    pub(super) term_sent: bool,
-    /// When a container that was told to end for its restart is killed.
-    kill_at: Option<Instant>,
+    pub(super) probes: Probes,
+    /// The hook after its start runs: it does not count as running yet.
+    pub(super) post_start: bool,
+    pub(super) ending: Ending,
+    /// When a container that was told to end is killed.
+    pub(super) kill_at: Option<Instant>,
     pull_back_off: PullBackOff,
     /// The image has changed: the next end is followed by a start whatever the policy says.
     pub(super) changed: bool,
+    /// It was ended to be started again, whatever its exit code.
+    pub(super) forced: bool,
+    /// Its startup probe has succeeded once, whatever became of it since.
+    pub(super) was_up: bool,
     /// At least one start was made.
     pub(super) ran: bool,
 }
@@ -76,10 +102,11 @@ pub(super) enum Step {
 impl ContainerLife {
     /// `after_init` says whether the pod has init containers at all.
     pub(super) fn new(container: &Container, init: bool, after_init: bool) -> Self {
-        let reason = if after_init { "PodInitializing" } else { "ContainerCreating" };
+        let reason = if after_init { INITIALIZING } else { CREATING };
         Self {
             name: container.name.clone(),
             image: container.image.clone(),
+            spec: container.clone(),
             run_image: String::new(),
             stop_signal: SIGTERM,
             init,
@@ -91,16 +118,20 @@ impl ContainerLife {
             container_id: String::new(),
             image_id: String::new(),
             back_off: BackOff::default(),
-            term_sent: false,
+            probes: Probes::default(),
+            post_start: false,
+            ending: Ending::No,
             kill_at: None,
             pull_back_off: PullBackOff::default(),
             changed: false,
+            forced: false,
+            was_up: false,
             ran: false,
         }
     }
 
     pub(super) fn status(&self) -> ContainerStatus {
-        let running = matches!(self.shown, ContainerState::Running { .. });
+        let running = self.runs();
         let ended_well = exit_code(&self.shown) == Some(0);
         ContainerStatus {
             name: self.name.clone(),
@@ -115,11 +146,24 @@ impl ContainerLife {
             image_id: self.image_id.clone(),
             restart_count: self.attempt,
             // An init container is ready once it is done.
-            ready: running && (self.sidecar || !self.init)
+            ready: running && self.probes.ready() && (self.sidecar || !self.init)
                 || self.init && !self.sidecar && ended_well,
-            started: running,
-            state: self.shown.clone(),
+            started: running && self.probes.started(),
+            state: match self.post_start {
+                true => waiting(if self.init { INITIALIZING } else { CREATING }, ""),
+                false => self.shown.clone(),
+            },
             last_state: self.last_state.clone(),
+        }
+    }
+
+    /// What happens after its end, with this policy of its pod: init containers of a pod that is always
+    /// restarted are restarted after a failure only, sidecars always.
+    pub(super) fn policy(&self, pod: RestartPolicy) -> RestartPolicy {
+        match (self.sidecar, self.init && pod == RestartPolicy::Always) {
+            (true, _) => RestartPolicy::Always,
+            (false, true) => RestartPolicy::OnFailure,
+            (false, false) => pod,
         }
     }
 
@@ -134,9 +178,19 @@ impl ContainerLife {
         matches!(self.step, Step::Starting | Step::Running)
     }
 
-    /// A sidecar counts as passed once it has run, even while it is started again.
+    /// Whether it runs and its hook after the start is done.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self.shown, ContainerState::Running { .. }) && !self.post_start
+    }
+
+    /// Remembers that it was up.
+    pub(super) fn note_up(&mut self) {
+        self.was_up |= self.runs() && self.probes.started();
+    }
+
+    /// A sidecar counts as passed once it was up, even while it is started again.
     pub(super) fn has_started(&self) -> bool {
-        self.step == Step::Running || self.ran && self.sidecar
+        self.was_up
     }
 
     pub(super) fn last_code(&self) -> Option<i32> {
@@ -146,6 +200,7 @@ impl ContainerLife {
     pub(super) fn ended_for_good(&self, policy: RestartPolicy) -> bool {
         matches!(self.step, Step::Ended { .. } | Step::Given)
             && !self.changed
+            && !self.forced
             && self.last_code().is_some_and(|code| !restart::restarts(policy, code))
     }
 
@@ -156,15 +211,19 @@ impl ContainerLife {
             }
             Step::CreateWaiting { until } => Some(until),
             Step::Ended { restart_at } => restart_at,
-            Step::Running => self.kill_at,
-            Step::Idle | Step::Pulling | Step::Starting | Step::Given => None,
+            Step::Running => {
+                let probe = self.probes.next_deadline().filter(|_| self.runs());
+                self.kill_at.into_iter().chain(probe).min()
+            }
+            Step::Starting => self.kill_at,
+            Step::Idle | Step::Pulling | Step::Given => None,
         }
     }
 
     /// Init containers are done, so this one is being created.
     pub(super) fn initialized(&mut self) {
         if self.step == Step::Idle && !self.ran {
-            self.shown = waiting("ContainerCreating", "");
+            self.shown = waiting(CREATING, "");
         }
     }
 
@@ -176,6 +235,7 @@ impl ContainerLife {
 
     pub(super) fn change_image(&mut self, container: &Container) {
         self.image.clone_from(&container.image);
+        self.spec.clone_from(container);
         self.pull_back_off.note_success();
         match self.step {
             Step::Running | Step::Starting => self.changed = true,
@@ -204,27 +264,6 @@ impl ContainerLife {
         }
     }
 
-    pub(super) fn signal(&mut self, signal: Signal, text: &EventText, actions: &mut Vec<Action>) {
-        if !self.term_sent {
-            let message = format!("Stopping container {}", self.name);
-            actions.push(text.normal(&self.field_path(), "Killing", &message));
-        }
-        self.send(signal, actions);
-    }
-
-    fn send(&mut self, signal: Signal, actions: &mut Vec<Action>) {
-        self.term_sent = true;
-        actions.push(Action::Signal {
-            container: self.name.clone(),
-            attempt: self.attempt,
-            signal,
-            number: match signal {
-                Signal::Term => self.stop_signal,
-                Signal::Kill => SIGKILL,
-            },
-        });
-    }
-
     /// Asks for the next step if it is due. A container that is told to end now has until `kill_at`.
     pub(super) fn drive(
         &mut self,
@@ -251,25 +290,24 @@ impl ContainerLife {
                 self.shown = waiting("ImagePullBackOff", &message);
             }
             Step::CreateWaiting { until } if until <= now.instant => self.pull(actions),
-            Step::Running if self.changed && !self.term_sent => {
-                let message =
-                    format!("Container {} definition changed, will be restarted", self.name);
-                actions.push(text.normal(&self.field_path(), "Killing", &message));
-                self.kill_at = Some(kill_at);
-                self.send(Signal::Term, actions);
-            }
-            Step::Running if self.kill_at.is_some_and(|at| at <= now.instant) => {
-                self.kill_at = Some(now.instant + KILL_REPEAT);
-                self.send(Signal::Kill, actions);
+            Step::Running => {
+                if self.changed {
+                    let message =
+                        format!("Container {} definition changed, will be restarted", self.name);
+                    self.begin_end(&message, now, kill_at, text, actions);
+                }
+                self.continue_end(now, actions);
+                self.probe(now, actions);
             }
             Step::Ended { restart_at: Some(at) } if at <= now.instant => {
                 self.changed = false;
+                self.forced = false;
                 self.attempt = self.attempt.saturating_add(1);
                 self.pull(actions);
             }
             Step::Ended { restart_at: None } => {
                 let code = self.last_code().unwrap_or(0);
-                if self.changed || restart::restarts(policy, code) {
+                if self.changed || self.forced || restart::restarts(policy, code) {
                     self.wait_for_restart(now, text, actions);
                     if self.step == (Step::Ended { restart_at: Some(now.instant) }) {
                         self.drive(policy, now, kill_at, text, actions);
@@ -280,10 +318,21 @@ impl ContainerLife {
             | Step::CreateWaiting { .. }
             | Step::Pulling
             | Step::Starting
-            | Step::Running
             | Step::Ended { .. }
             | Step::Given => {}
         }
+    }
+
+    /// Asks for the probes that are due; what is being ended is still asked for its readiness.
+    pub(super) fn probe(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if self.step != Step::Running || !self.runs() {
+            return;
+        }
+        actions.extend(self.probes.poll(now.instant).into_iter().map(|kind| Action::Probe {
+            container: self.name.clone(),
+            attempt: self.attempt,
+            kind,
+        }));
     }
 
     fn wait_for_restart(&mut self, now: Moment, text: &EventText, actions: &mut Vec<Action>) {
@@ -315,12 +364,13 @@ impl ContainerLife {
         actions.push(Action::PullImage { container, image });
     }
 
-    /// Takes in an event about this container. `wanted` is false once the pod stops.
+    /// Takes in an event about this container. `wanted` is false once the pod stops; `policy` and
+    /// `grace` are the pod's.
     pub(super) fn on_event(
         &mut self,
         event: Event,
         now: Moment,
-        wanted: bool,
+        Terms { wanted, policy, grace }: Terms,
         text: &EventText,
         actions: &mut Vec<Action>,
     ) {
@@ -355,8 +405,10 @@ impl ContainerLife {
                 };
                 actions.push(text.normal(&path, "Pulled", &message));
                 self.step = Step::Starting;
-                self.term_sent = false;
+                self.ending = Ending::No;
+                self.kill_at = None;
                 self.changed = false;
+                self.forced = false;
                 actions.push(Action::StartContainer {
                     container: self.name.clone(),
                     attempt: self.attempt,
@@ -392,8 +444,9 @@ impl ContainerLife {
                 self.step = Step::Running;
                 self.ran = true;
                 // A signal that was sent before the program ran has reached nobody.
-                self.term_sent = false;
+                self.ending = Ending::No;
                 self.kill_at = None;
+                self.probes = Probes::begin(&self.spec, now.instant);
                 self.shown = ContainerState::Running { started_ms: now.time_of_day_ms };
                 if attempt > 0 {
                     self.back_off.note_start(now.instant);
@@ -402,6 +455,46 @@ impl ContainerLife {
                 actions.push(text.normal(&path, "Created", &created));
                 let started = format!("Started container {}", self.name);
                 actions.push(text.normal(&path, "Started", &started));
+                if self.spec.lifecycle.post_start.is_some() {
+                    self.post_start = true;
+                    actions.push(self.hook(Hook::PostStart));
+                }
+            }
+            Event::Probed { attempt, kind, outcome, .. } => {
+                if attempt != self.attempt || self.step != Step::Running {
+                    return;
+                }
+                let word = kind.word();
+                let told = match &outcome {
+                    Outcome::Success => None,
+                    Outcome::Warning { message } => {
+                        Some(("ProbeWarning", format!("{word} probe warning: {message}")))
+                    }
+                    Outcome::Failure { message } => {
+                        Some(("Unhealthy", format!("{word} probe failed: {message}")))
+                    }
+                    Outcome::Unknown { message } => Some((
+                        "Unhealthy",
+                        format!("{word} probe errored and resulted in unknown state: {message}"),
+                    )),
+                };
+                if let Some((reason, message)) = told {
+                    actions.push(text.warning(&path, reason, &message));
+                }
+                let fatal = self.probes.outcome(kind, &outcome, now.instant);
+                if fatal && wanted {
+                    let grace = match kind.of(&self.spec).and_then(|p| p.termination_grace_s) {
+                        Some(own) => super::grace(own),
+                        None => grace,
+                    };
+                    let word = word.to_lowercase();
+                    self.end_unhealthy(&word, policy, now, grace, text, actions);
+                }
+            }
+            Event::HookDone { attempt, hook, failed, .. } => {
+                if attempt == self.attempt && self.step == Step::Running {
+                    self.hook_done(hook, failed, now, grace, text, actions);
+                }
             }
             Event::ContainerNotCreated { attempt, reason, message, .. } => {
                 if attempt != self.attempt || self.step != Step::Starting {
@@ -470,6 +563,8 @@ impl ContainerLife {
         };
         self.step = Step::Ended { restart_at: None };
         self.kill_at = None;
+        self.post_start = false;
+        self.ending = Ending::No;
         actions
             .push(Action::RemoveContainer { container: self.name.clone(), attempt: self.attempt });
     }
@@ -481,7 +576,7 @@ impl ContainerLife {
         }
     }
 
-    fn field_path(&self) -> String {
+    pub(super) fn field_path(&self) -> String {
         let list = if self.init { "initContainers" } else { "containers" };
         format!("spec.{list}{{{}}}", self.name)
     }

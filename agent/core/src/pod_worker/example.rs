@@ -1,8 +1,8 @@
 //! A small pod for tests of this crate and of the shell.
 
 use bramble_shared::link::{
-    Container, ContainerSecurity, DnsPolicy, DnsSource, Pod, PodSecurity, PullPolicy, Resources,
-    RestartPolicy,
+    Container, ContainerSecurity, DnsPolicy, DnsSource, Lifecycle, Pod, PodSecurity, PullPolicy,
+    Resources, RestartPolicy,
 };
 
 /// A pod `default/web` with one container `main`.
@@ -31,6 +31,7 @@ pub fn pod() -> Pod {
         },
         restart_policy: RestartPolicy::Always,
         termination_grace_s: 30,
+        readiness_gates_met: true,
         active_deadline_s: None,
         service_links: true,
         security: PodSecurity::default(),
@@ -58,6 +59,10 @@ pub fn container(name: &str) -> Container {
         mounts: vec![],
         security: ContainerSecurity::default(),
         sidecar: false,
+        startup_probe: None,
+        liveness_probe: None,
+        readiness_probe: None,
+        lifecycle: Lifecycle::default(),
         tty: false,
         stdin: false,
         termination_message_path: "/dev/termination-log".to_owned(),

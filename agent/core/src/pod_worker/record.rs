@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::container_life::Step;
 use super::{Action, ContainerLife, Event, Exit, Failure, PodWorker, SET_UP_WAIT_MIN, State};
 use crate::moment::Moment;
+use crate::probe::Probes;
 use crate::restart::BackOff;
 
 /// One pod as it was.
@@ -57,6 +58,12 @@ pub struct ContainerRecord {
     pub alive: bool,
     /// At least one start was made.
     pub ran: bool,
+    /// Its startup probe has succeeded once.
+    pub was_up: bool,
+    /// The startup probe of this start has succeeded.
+    pub started: bool,
+    /// It was ready by its probes.
+    pub ready: bool,
 }
 
 /// A container that the runtime still knows.
@@ -98,6 +105,9 @@ impl PodWorker {
                     back_off_s: life.back_off.wait_s(),
                     alive: life.alive(),
                     ran: life.ran,
+                    was_up: life.was_up,
+                    started: life.probes.started(),
+                    ready: life.probes.ready(),
                 })
                 .collect(),
         }
@@ -164,6 +174,7 @@ fn restore(
     life.image_id.clone_from(&old.image_id);
     life.back_off = BackOff::resumed(old.back_off_s, now.instant);
     life.ran = old.ran;
+    life.was_up = old.was_up;
     life.run_image.clone_from(&old.run_image);
     life.stop_signal = old.stop_signal;
     match (found, &old.state) {
@@ -171,12 +182,14 @@ fn restore(
             life.attempt = found.attempt;
             life.step = Step::Running;
             life.ran = true;
+            life.probes = Probes::resume(&life.spec, old.started, old.ready, now.instant);
             // The image was changed and the agent ended before the container did.
             life.changed = !life.run_image.is_empty() && life.run_image != life.image;
             life.container_id.clone_from(&found.id);
             if !matches!(life.shown, ContainerState::Running { .. }) {
                 life.shown = ContainerState::Running { started_ms: now.time_of_day_ms };
             }
+            life.note_up();
             if let Some(exit) = &found.exit {
                 events.push(Event::ContainerExited {
                     container: life.name.clone(),

@@ -1,6 +1,6 @@
 //! The pod worker's table of states and events, its stories, and its properties.
 
-use bramble_shared::link::ContainerState;
+use bramble_shared::link::{ContainerState, Handler, Probe, RestartPolicy};
 use proptest::prelude::*;
 
 use super::example::{container, pod};
@@ -39,6 +39,39 @@ fn exited(name: &str, attempt: u32, code: i32) -> Event {
     Event::ContainerExited { container: name.to_owned(), attempt, exit }
 }
 
+fn probe(failure_threshold: u32) -> Probe {
+    Probe {
+        handler: Handler::Tcp { host: String::new(), port: 80 },
+        initial_delay_s: 0,
+        timeout_s: 1,
+        period_s: 10,
+        success_threshold: 1,
+        failure_threshold,
+        termination_grace_s: None,
+    }
+}
+
+fn probed(kind: ProbeKind, success: bool) -> Event {
+    let outcome = match success {
+        true => Outcome::Success,
+        false => Outcome::Failure { message: "no".to_owned() },
+    };
+    Event::Probed { container: "main".to_owned(), attempt: 0, kind, outcome }
+}
+
+fn hook_done(hook: Hook, failed: bool) -> Event {
+    Event::HookDone { container: "main".to_owned(), attempt: 0, hook, failed }
+}
+
+/// Reasons and messages of the events among actions.
+fn told(actions: &[Action]) -> Vec<String> {
+    let event = |action: &Action| {
+        let Action::EmitEvent(event) = action else { return None };
+        Some(format!("{}: {}", event.reason, event.message))
+    };
+    actions.iter().filter_map(event).collect()
+}
+
 fn deleted(mut pod: Pod, grace_s: u32) -> Event {
     pod.deletion = Some(Deletion { grace_s });
     Event::Desired(Box::new(pod))
@@ -56,6 +89,12 @@ fn short(actions: &[Action]) -> String {
             }
             Action::Signal { container, attempt, signal, .. } => {
                 Some(format!("{signal:?} {container}#{attempt}"))
+            }
+            Action::Probe { container, attempt, kind } => {
+                Some(format!("{kind:?} {container}#{attempt}"))
+            }
+            Action::RunHook { container, attempt, hook } => {
+                Some(format!("{hook:?} {container}#{attempt}"))
             }
             Action::RemoveContainer { container, attempt } => {
                 Some(format!("remove {container}#{attempt}"))
@@ -444,7 +483,7 @@ fn what_ended_while_no_agent_watched_is_told_and_restarted() {
 
 fn any_event() -> impl Strategy<Value = Event> {
     let name = prop_oneof![Just("one"), Just("main"), Just("side")];
-    (0..11_u8, name, 0..3_u32, 0..3_i32).prop_map(|(kind, name, attempt, code)| match kind {
+    (0..13_u8, name, 0..3_u32, 0..3_i32).prop_map(|(kind, name, attempt, code)| match kind {
         0 => ready(),
         1 => image(name),
         2 => started(name, attempt),
@@ -472,6 +511,22 @@ fn any_event() -> impl Strategy<Value = Event> {
         },
         8 => Event::DataChanged,
         9 => Event::Timer,
+        10 => Event::HookDone {
+            container: name.to_owned(),
+            attempt,
+            hook: if code == 0 { Hook::PostStart } else { Hook::PreStop },
+            failed: code == 2,
+        },
+        11 => Event::Probed {
+            container: name.to_owned(),
+            attempt,
+            kind: match code {
+                0 => ProbeKind::Startup,
+                1 => ProbeKind::Liveness,
+                _ => ProbeKind::Readiness,
+            },
+            outcome: Outcome::Failure { message: String::new() },
+        },
         _ => Event::TornDown,
     })
 }
@@ -494,6 +549,16 @@ fn answer_all(worker: &mut PodWorker, mut actions: Vec<Action>, mut ms: u64) -> 
                     answers.push(exited(&container, attempt, 143));
                 }
                 Action::TearDown => answers.push(Event::TornDown),
+                Action::RunHook { container, attempt, hook } => {
+                    let failed = false;
+                    answers.push(Event::HookDone { container, attempt, hook, failed });
+                }
+                Action::Probe { container, attempt, kind } => answers.push(Event::Probed {
+                    container,
+                    attempt,
+                    kind,
+                    outcome: Outcome::Success,
+                }),
                 Action::RemoveContainer { .. }
                 | Action::ReleaseSandbox
                 | Action::Report(_)
@@ -526,6 +591,12 @@ proptest! {
         pod.restart_policy = policy;
         let mut side = container("side");
         side.sidecar = true;
+        side.startup_probe = Some(probe(2));
+        pod.containers[0].liveness_probe = Some(probe(1));
+        pod.containers[0].readiness_probe = Some(probe(1));
+        let sleep = Some(Handler::Sleep { seconds: 1 });
+        pod.containers[0].lifecycle.post_start.clone_from(&sleep);
+        pod.containers[0].lifecycle.pre_stop = sleep;
         pod.init_containers = vec![container("one"), side];
         let (mut worker, mut actions) = PodWorker::new(pod, at(0));
         for (n, event) in events.into_iter().enumerate() {
@@ -715,4 +786,153 @@ fn the_stop_signal_of_an_image_outlives_the_agent() {
     let actions = adopted.on_event(deleted(pod(), 30), at(10_000));
     let told = actions.iter().any(|action| matches!(action, Action::Signal { number: 37, .. }));
     assert!(told, "{actions:?}");
+}
+
+#[test]
+fn liveness_that_fails_restarts_the_container_whatever_its_exit_code() {
+    let mut pod = pod();
+    pod.restart_policy = RestartPolicy::OnFailure;
+    pod.containers[0].liveness_probe = Some(probe(1));
+    pod.containers[0].readiness_probe = Some(probe(1));
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    let log = play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    assert_eq!(log[2], "Liveness main#0, Readiness main#0");
+    assert!(!worker.status().ready && worker.status().containers[0].started);
+    play(&mut worker, 3, vec![probed(ProbeKind::Readiness, true)]);
+    assert!(worker.status().ready && worker.status().containers_ready);
+    let actions = worker.on_event(probed(ProbeKind::Liveness, false), at(4_000));
+    assert_eq!(short(&actions), "Term main#0");
+    let words = [
+        "Unhealthy: Liveness probe failed: no",
+        "Killing: Container main failed liveness probe, will be restarted",
+    ];
+    assert_eq!(told(&actions), words);
+    let log = play(&mut worker, 5, vec![exited("main", 0, 0)]);
+    assert_eq!(log, ["remove main#0, pull main"], "although it ended well");
+}
+
+#[test]
+fn liveness_ends_a_pod_that_is_never_restarted_within_the_probes_own_grace() {
+    let mut pod = pod();
+    pod.restart_policy = RestartPolicy::Never;
+    let mut own = probe(1);
+    own.termination_grace_s = Some(3);
+    pod.containers[0].liveness_probe = Some(own);
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    let actions = worker.on_event(probed(ProbeKind::Liveness, false), at(4_000));
+    assert!(told(&actions).contains(&"Killing: Container main failed liveness probe".to_owned()));
+    assert_eq!(worker.next_deadline(), Some(at(7_000).instant));
+    assert_eq!(short(&worker.on_event(Event::Timer, at(7_000))), "Kill main#0");
+    play(&mut worker, 8, vec![exited("main", 0, 137)]);
+    assert_eq!(worker.status().phase, PodPhase::Failed);
+}
+
+#[test]
+fn sidecar_with_a_startup_probe_holds_up_what_comes_after_it() {
+    let mut pod = pod();
+    let mut side = container("side");
+    side.sidecar = true;
+    side.startup_probe = Some(probe(3));
+    pod.init_containers = vec![side];
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    let log = play(&mut worker, 0, vec![ready(), image("side"), started("side", 0)]);
+    assert_eq!(log[2], "Startup side#0");
+    assert!(!worker.status().initialized);
+    let up = Event::Probed {
+        container: "side".to_owned(),
+        attempt: 0,
+        kind: ProbeKind::Startup,
+        outcome: Outcome::Success,
+    };
+    assert_eq!(play(&mut worker, 3, vec![up]), ["pull main"]);
+    assert!(worker.status().initialized);
+}
+
+#[test]
+fn hook_after_the_start_holds_up_the_next_container_and_the_running_state() {
+    let mut pod = pod();
+    pod.containers[0].lifecycle.post_start = Some(Handler::Sleep { seconds: 1 });
+    pod.containers[0].readiness_probe = Some(probe(1));
+    pod.containers.push(container("other"));
+    let (mut worker, _) = PodWorker::new(pod.clone(), at(0));
+    assert_eq!(play(&mut worker, 0, vec![ready(), image("main")]), ["pull main", "start main#0"]);
+    let log = play(&mut worker, 2, vec![started("main", 0)]);
+    assert_eq!(log, ["PostStart main#0"]);
+    assert_eq!(waiting_reason(&worker, 0), "ContainerCreating");
+    let log = play(&mut worker, 3, vec![hook_done(Hook::PostStart, false)]);
+    assert_eq!(log, ["Readiness main#0, pull other"]);
+    assert_eq!(waiting_reason(&worker, 0), "running");
+
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    let actions = worker.on_event(hook_done(Hook::PostStart, true), at(3_000));
+    assert_eq!(short(&actions), "Term main#0, Readiness main#0, pull other");
+    let words = ["FailedPostStartHook: PostStartHook failed", "Killing: FailedPostStartHook"];
+    assert_eq!(told(&actions), words);
+}
+
+#[test]
+fn hook_before_the_end_comes_before_the_signal_and_within_the_grace() {
+    let mut pod = pod();
+    pod.containers[0].lifecycle.pre_stop = Some(Handler::Sleep { seconds: 9 });
+    let running = || {
+        let (mut worker, _) = PodWorker::new(pod.clone(), at(0));
+        play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+        worker
+    };
+    let mut worker = running();
+    let log = play(
+        &mut worker,
+        10,
+        vec![deleted(pod.clone(), 30), hook_done(Hook::PreStop, false), exited("main", 0, 0)],
+    );
+    assert_eq!(log, ["PreStop main#0", "Term main#0", "remove main#0, tear-down"]);
+
+    let mut worker = running();
+    play(&mut worker, 10, vec![deleted(pod.clone(), 5)]);
+    assert_eq!(worker.next_deadline(), Some(at(15_000).instant));
+    assert_eq!(short(&worker.on_event(Event::Timer, at(15_000))), "Term main#0");
+    let late = worker.on_event(hook_done(Hook::PreStop, true), at(16_000));
+    assert_eq!((short(&late).as_str(), told(&late).len()), ("", 0), "it is too late");
+    assert_eq!(short(&worker.on_event(Event::Timer, at(17_000))), "Kill main#0");
+
+    let mut worker = running();
+    play(&mut worker, 10, vec![deleted(pod.clone(), 30)]);
+    let failed = worker.on_event(hook_done(Hook::PreStop, true), at(12_000));
+    assert_eq!(told(&failed), ["FailedPreStopHook: PreStopHook failed"]);
+    assert_eq!(short(&failed), "Term main#0");
+}
+
+#[test]
+fn readiness_gates_hold_back_the_pod_but_not_its_containers() {
+    let mut gated = pod();
+    gated.readiness_gates_met = false;
+    let (mut worker, _) = PodWorker::new(gated, at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    assert!(worker.status().containers_ready && !worker.status().ready);
+    play(&mut worker, 3, vec![Event::Desired(Box::new(pod()))]);
+    assert!(worker.status().ready);
+}
+
+#[test]
+fn a_ready_container_stays_so_over_a_restart_of_the_agent() {
+    let mut pod = pod();
+    pod.containers[0].startup_probe = Some(probe(1));
+    pod.containers[0].readiness_probe = Some(probe(1));
+    let (mut worker, _) = PodWorker::new(pod, at(0));
+    let up = vec![
+        ready(),
+        image("main"),
+        started("main", 0),
+        probed(ProbeKind::Startup, true),
+        probed(ProbeKind::Readiness, true),
+    ];
+    play(&mut worker, 0, up);
+    assert!(worker.status().ready);
+    let found =
+        Found { container: "main".to_owned(), attempt: 0, id: "u1.main.0".to_owned(), exit: None };
+    let (worker, actions) = PodWorker::adopt(worker.record(), &[found], true, at(60_000));
+    assert!(worker.status().ready && worker.status().containers[0].started);
+    assert_eq!(short(&actions), "Readiness main#0");
 }

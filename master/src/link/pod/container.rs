@@ -8,7 +8,7 @@ use bramble_shared::link::{
     Protocol, PullPolicy, ResourceField, Resources,
 };
 
-use super::ConvertPodError;
+use super::{ConvertPodError, probe};
 use crate::link::field::Field;
 
 /// Upstream's default of `terminationMessagePath`.
@@ -44,6 +44,10 @@ pub(super) fn convert(
         mounts: container.get("volumeMounts").items().map(mount).collect(),
         security: security(container.get("securityContext"), pod_security),
         sidecar: container.get("restartPolicy").text() == "Always",
+        startup_probe: probe::convert(container, "startupProbe"),
+        liveness_probe: probe::convert(container, "livenessProbe"),
+        readiness_probe: probe::convert(container, "readinessProbe"),
+        lifecycle: probe::lifecycle(container),
         tty: container.get("tty").flag().unwrap_or(false),
         stdin: container.get("stdin").flag().unwrap_or(false),
         termination_message_path: match message_path {
