@@ -32,7 +32,7 @@ impl Plugin for ResourceQuota {
         written
             && resource.namespaced
             && attempt.subresource.is_none()
-            && resource.plural != "events"
+            && !resource.strategy.outlives_namespace
     }
 
     async fn validate(
