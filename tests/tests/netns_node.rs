@@ -1,7 +1,11 @@
 //! What a kubelet does for a pod, with real kubectl: probes, hooks, files that follow their sources,
 //! sidecars.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, too, fail by panicking"
+)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -91,12 +95,10 @@ fn files_follow_their_sources(cluster: &Cluster, kubectl: &Kubectl) {
     cluster.wait_until("all sources are in one tree", SOON, says(first)).unwrap();
     kubectl.run(&["label", "pod", "files", "tier=x"]).unwrap();
     let labelled = "one hidden app=\"files\" tier=\"x\" 64";
-    let took = cluster.wait_until("labels are seen", SOON, says(labelled)).unwrap();
-    println!("a new label was seen after {took:?}");
+    cluster.wait_until("labels are seen", SOON, says(labelled)).unwrap();
     kubectl.run(&["patch", "configmap", "words", "-p", "{\"data\":{\"a\":\"two\"}}"]).unwrap();
     let patched = "two hidden app=\"files\" tier=\"x\" 64";
-    let took = cluster.wait_until("new content is seen", SOON, says(patched)).unwrap();
-    println!("new content was seen after {took:?}");
+    cluster.wait_until("new content is seen", SOON, says(patched)).unwrap();
 }
 
 fn token_in_a_volume_is_the_accounts(cluster: &Cluster, kubectl: &Kubectl) {

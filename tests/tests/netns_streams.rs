@@ -120,11 +120,13 @@ fn errors_are_upstreams(kubectl: &Kubectl) {
 
 fn a_terminal_knows_its_size(kubectl: &Kubectl) {
     skip_unless!(installed("script"), "no terminal without `script`");
-    let inner =
-        kubectl.command(&["exec", "-it", "web", "--", "sh", "-c", "stty size; tty; exit 3"]);
+    // The size follows the start, as upstream's does.
+    let script = "for i in $(seq 50); do stty size | grep -q '33 101' && break; sleep 0.1; done; \
+                  stty size; tty; exit 3";
+    let inner = kubectl.command(&["exec", "-it", "web", "--", "sh", "-c", script]);
     let words: Vec<String> = std::iter::once(inner.get_program())
         .chain(inner.get_args())
-        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
         .collect();
     let line = format!("stty rows 33 cols 101; {}", words.join(" "));
     let done = Command::new("script")
