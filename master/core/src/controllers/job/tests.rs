@@ -66,14 +66,7 @@ fn play(model: &mut Model, codes: &[i32]) {
 
 /// Agents confirm the end of what is being deleted.
 fn going_go(model: &mut Model) {
-    for pod in model.snapshot().pods().clone().values().filter(|pod| pod.meta.deleting()) {
-        let key = format!("/core/pods/d/{}", pod.meta.name);
-        if pod.meta.finalizers.is_empty() {
-            model.remove(&key);
-        } else if !pod.terminated() {
-            end(model, &key, 137);
-        }
-    }
+    going_go_quietly(model);
     model.settle(run_late);
 }
 
