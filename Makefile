@@ -69,7 +69,8 @@ abuse:
 		$(SUDO) env BRAMBLE_BIN_DIR=$(RELEASE) KUBECTL=$(KUBECTL) \
 		$(RELEASE)/bramble-abuse $(if $(ONLY),--only $(ONLY))
 
-# E2E is upstream's e2e.test; FOCUS and SKIP are expressions, IMAGES a folder of OCI layouts.
+# E2E is upstream's e2e.test; FOCUS and SKIP are expressions, IMAGES a folder of OCI layouts; with
+# GINKGO, upstream's program of that name, PROCESSES of them run beside each other.
 conformance:
 	@tests/install.sh demo
 	cargo build --quiet --release --package bramble-master --package bramble-agent \
@@ -77,6 +78,7 @@ conformance:
 	@trap '$(SUDO) $(RELEASE)/bramble-conformance --clean' EXIT; \
 		$(SUDO) env BRAMBLE_BIN_DIR=$(RELEASE) KUBECTL=$(KUBECTL) \
 		$(RELEASE)/bramble-conformance $(if $(E2E),--e2e $(E2E)) \
+		$(if $(GINKGO),--ginkgo $(GINKGO) --processes $(or $(PROCESSES),4)) \
 		$(if $(FOCUS),--focus '$(FOCUS)') $(if $(SKIP),--skip '$(SKIP)') \
 		$(if $(IMAGES),--images $(IMAGES))
 

@@ -118,13 +118,22 @@ fn collect(folder: &Path, uid: &str, found: &mut Vec<PathBuf>) {
 }
 
 fn process_bomb(stage: &mut Stage) -> Result<String> {
-    let script = "while true; do sleep 1000 & done 2>/dev/null";
-    stage.run_script("bomb", "n1", script)?;
-    stage.wait_for_phase("bomb", &["Running", "Succeeded", "Failed"])?;
+    stage.run_script("bomb", "n1", BOMB)?;
+    stage.wait_for_phase("bomb", &["Running"])?;
     crate::wait::pause(stage.count(Duration::from_secs(3), Duration::from_secs(10)));
     let processes = stage.cluster().agent("n1")?.processes()?.len();
-    ensure!(processes > 20, "the bomb made only {processes} processes");
+    ensure!(processes > BOMB_MIN, "the bomb made only {processes} processes");
+    // The node still starts what it is given.
+    stage.run_script("beside", "n1", "echo held")?;
+    stage.wait_for_phase("beside", &["Succeeded"])?;
     let flags = ["-n", NAMESPACE, "--timeout=30s"];
-    stage.kubectl().run(&[&["delete", "pod", "bomb"], &flags[..]].concat())?;
+    stage.kubectl().run(&[&["delete", "pod", "bomb", "beside"], &flags[..]].concat())?;
+    let left = stage.cluster().agent("n1")?.processes()?.len();
+    ensure!(left < processes - BOMB_MIN, "{left} of {processes} processes are left");
     Ok(format!("{processes} processes"))
 }
+
+/// Forks until it is refused, in a shell that then ends, and keeps what it has made.
+const BOMB: &str = "(while true; do sleep 1000 & done) 2>/dev/null; exec sleep 1000";
+/// A bomb that makes fewer processes is none.
+const BOMB_MIN: usize = 500;

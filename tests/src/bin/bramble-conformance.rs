@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bramble-conformance --e2e e2e.test [--focus RE] [--skip RE] [--images FOLDER]
+//!                     [--ginkgo PROGRAM --processes N]
 //! ```
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
@@ -43,6 +44,13 @@ struct Flags {
     /// Which not.
     #[arg(long, default_value = "")]
     skip: String,
+    /// Ginkgo's own program, which runs tests in several processes; tests that upstream calls
+    /// serial still run one by one, after all others.
+    #[arg(long, value_name = "PROGRAM", requires = "processes")]
+    ginkgo: Option<PathBuf>,
+    /// How many processes run tests beside each other.
+    #[arg(long, value_name = "N", requires = "ginkgo")]
+    processes: Option<u8>,
     /// Image layouts (OCI) to serve to the boards, each in `REPOSITORY/NAME/TAG` beneath this.
     /// `e2e.test --list-images` names what the suite takes.
     #[arg(long, value_name = "FOLDER")]
@@ -110,17 +118,34 @@ fn suite(cluster: &Cluster, e2e: &Path, flags: &Flags, folder: &Path) -> Result<
     let list = folder.join("registries.yaml");
     fs::write(&list, registries(REGISTRY))?;
     let log = fs::File::create(folder.join("suite.log"))?;
-    let status = Command::new(e2e)
+    let mut command;
+    // Ginkgo's program takes its own settings before the suite's.
+    let prefix = match (&flags.ginkgo, flags.processes) {
+        (Some(ginkgo), Some(processes)) => {
+            command = Command::new(ginkgo);
+            command.arg(format!("--procs={processes}"));
+            "--"
+        }
+        _ => {
+            command = Command::new(e2e);
+            "--ginkgo."
+        }
+    };
+    command
+        .args(["no-color", "timeout=24h"].map(|setting| format!("{prefix}{setting}")))
+        .arg(format!("{prefix}focus={}", flags.focus))
+        .arg(format!("{prefix}skip={}", flags.skip))
+        .arg(format!("{prefix}json-report={}", report.display()));
+    if flags.ginkgo.is_some() {
+        command.arg(e2e).arg("--");
+    }
+    let status = command
         .current_dir(folder)
         .env("KUBECONFIG", cluster.kubeconfig())
         .env("KUBE_TEST_REPO_LIST", &list)
         .env("PATH", path_with_kubectl()?)
         .arg(format!("--kubeconfig={}", cluster.kubeconfig().display()))
         .args(["--provider=skeleton", "--disable-log-dump", "--num-nodes=2"])
-        .args(["--ginkgo.no-color", "--ginkgo.timeout=24h"])
-        .arg(format!("--ginkgo.focus={}", flags.focus))
-        .arg(format!("--ginkgo.skip={}", flags.skip))
-        .arg(format!("--ginkgo.json-report={}", report.display()))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{Attempt, Operation, Plugin, is_pod};
 use crate::objects::{Objects, meta};
+use crate::random;
 
 /// Looks for the account of pods that name none, which a controller makes with the namespace.
 const LOOKS_MAX: u32 = 10;
@@ -47,6 +48,7 @@ impl Plugin for ServiceAccount {
         if let Some(why) = pod_account::forbidden_secret(object, &account) {
             return Err(refuse(&why));
         }
+        pod_account::add_token(object, &account, &random::name_suffix());
         pod_account::add_pull_secrets(object, &account);
         Ok(())
     }
