@@ -243,7 +243,7 @@ async fn correct_service(objects: &Objects, api: ApiAddress) -> Result<(), Statu
 
 async fn correct_slice(objects: &Objects, api: ApiAddress) -> Result<(), Status> {
     let slices = Objects::resource("discovery.k8s.io", "endpointslices");
-    ensure(objects, slices.plural, endpoint_slice(api)).await?;
+    ensure(objects, &slices.plural, endpoint_slice(api)).await?;
     let change = move |slice: &mut Value| {
         let wanted = endpoint_slice(api);
         for field in ["addressType", "endpoints", "ports"] {
@@ -256,7 +256,7 @@ async fn correct_slice(objects: &Objects, api: ApiAddress) -> Result<(), Status>
     let (options, part) = (WriteOptions::default(), Part::Main);
     match objects.modify(slices, "default", "kubernetes", part, &options, &change).await {
         Err(status) if status.code == 422 => {
-            remake(objects, slices.plural, endpoint_slice(api)).await
+            remake(objects, &slices.plural, endpoint_slice(api)).await
         }
         changed => changed.map(|_| ()),
     }

@@ -41,7 +41,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bramble_api::{Resource, Status, registry};
+use bramble_api::{Registry, Resource, Status};
 use bramble_master_core::access::user::User;
 use bramble_master_core::turns::Identity;
 use bramble_process::panics::Panicked;
@@ -97,6 +97,7 @@ pub(crate) struct Api {
     /// The threads that work for clients.
     pub(crate) pool: Arc<Pool>,
     turns: Turns,
+    documents: discovery::Documents,
     /// Open streams to pods.
     sessions: streams::Sessions,
 }
@@ -129,6 +130,7 @@ impl Api {
             events: shared_events::SharedEvents::default(),
             pool,
             turns,
+            documents: discovery::Documents::default(),
             sessions: streams::Sessions::default(),
         })
     }
@@ -143,7 +145,7 @@ struct Call<'a> {
     user: &'a Arc<User>,
     /// What is said of the write that it asks for.
     notes: Notes,
-    resource: &'static Resource,
+    resource: &'a Arc<Resource>,
     /// Empty: cluster scope, or all namespaces.
     namespace: &'a str,
     /// Empty: the collection.
@@ -199,7 +201,8 @@ async fn dispatch(
     let query = request.uri().query().unwrap_or("");
     let query = Query::parse(query, options_kind(request.method()));
     let path = request.uri().path();
-    let asked = access::attributes(request.method(), path, &route, query.as_ref().ok());
+    let registry = api.objects.registry();
+    let asked = access::attributes(request.method(), path, &route, query.as_ref().ok(), &registry);
     trail.asked.clone_from(&asked);
     let taken_on = impersonate::impersonated(&api.authorizer, user, request.headers())?;
     trail.impersonated.clone_from(&taken_on);
@@ -227,10 +230,13 @@ async fn dispatch(
         Route::NodeAccess(node, access) => node_access::handle(api, &node, access, request).await,
         Route::Upgrade(node) => upgrade::handle(api, &node, request).await,
         Route::Discovery(document) if reading => {
-            discovery::handle(api, &document, request.headers())
+            discovery::handle(api, &registry, &document, request.headers())
         }
         Route::Discovery(_) => Err(Status::not_found_path()),
-        Route::Resource(path) => resource(api, user, identity, trail, &path, &query, request).await,
+        Route::Resource(path) => {
+            let asked = (&*registry, &path, &query);
+            resource(api, user, identity, trail, asked, request).await
+        }
     }?;
     Ok(match turn {
         Some(turn) => turn.hold(answer),
@@ -254,11 +260,11 @@ async fn resource(
     user: &Arc<User>,
     identity: &Identity,
     trail: &mut Trail,
-    path: &ResourcePath,
-    query: &Query,
+    (registry, path, query): (&Registry, &ResourcePath, &Query),
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Status> {
-    let resource = registry::find(&path.group, &path.version, &path.resource)
+    let resource = registry
+        .find(&path.group, &path.version, &path.resource)
         .ok_or_else(Status::not_found_path)?;
     if !resource.namespaced && !path.namespace.is_empty() {
         return Err(Status::not_found_path());

@@ -26,11 +26,12 @@ mod update;
 
 use std::sync::Arc;
 
-use bramble_api::{Resource, Status};
+use bramble_api::{Registry, Resource, Status, registry};
 use bramble_master_core::access::user::User;
 use bramble_shared::link::Ipv4Range;
 use bramble_store::{Class, KeyValue, Revision, Store};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use admission::Chain;
 
@@ -47,6 +48,7 @@ pub(crate) struct Objects {
     store: Arc<dyn Store>,
     addresses: Arc<Addresses>,
     admission: Arc<Chain>,
+    served: Arc<watch::Sender<Arc<Registry>>>,
 }
 
 /// Which part of an object a write may change.
@@ -116,7 +118,8 @@ impl Objects {
     ) -> Result<Self, Status> {
         let addresses = Arc::new(Addresses::new(service_range, node_port_range));
         let admission = Arc::new(Chain::new(&AdmissionConfig::default()));
-        let objects = Self { store, addresses, admission };
+        let served = Arc::new(watch::Sender::new(Arc::clone(registry::built_in())));
+        let objects = Self { store, addresses, admission, served };
         objects.repair_allocations().await?;
         Ok(objects)
     }
@@ -132,12 +135,17 @@ impl Objects {
         &self.store
     }
 
-    /// Returns the row of a built-in resource, by group (empty for core) and plural name.
+    /// The resources that are served now. Who answers a request asks once.
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.served.borrow())
+    }
+
+    /// Returns a built-in resource, by group (empty for core) and plural name.
     ///
     /// # Panics
     ///
-    /// When there is no such row: callers name built-in resources only.
-    pub(crate) fn resource(group: &str, plural: &str) -> &'static Resource {
+    /// When there is none: callers name built-in resources only.
+    pub(crate) fn resource(group: &str, plural: &str) -> &'static Arc<Resource> {
         key::built_in(group, plural)
     }
 
@@ -148,7 +156,7 @@ impl Objects {
     /// 404 when it does not exist.
     pub(crate) async fn get(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         name: &str,
     ) -> Result<Value, Status> {
@@ -162,7 +170,7 @@ impl Objects {
     /// 410 when the asked revision is compacted, 400 for a bad continue token.
     pub(crate) async fn list(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         options: &ListOptions,
     ) -> Result<List, Status> {
@@ -176,7 +184,7 @@ impl Objects {
     /// 404 when it does not exist.
     pub(crate) async fn get_entry(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         name: &str,
     ) -> Result<KeyValue, Status> {
@@ -192,7 +200,7 @@ impl Objects {
     /// As [`Objects::list`].
     pub(crate) async fn page(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         options: &ListOptions,
     ) -> Result<Page, Status> {
@@ -206,14 +214,15 @@ impl Objects {
     /// 409 `AlreadyExists`, 422 when it is not valid, 404 when its namespace does not exist.
     pub(crate) async fn create(
         &self,
-        resource: &'static Resource,
+        resource: &Arc<Resource>,
         namespace: &str,
         object: Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
-        let (objects, namespace, options) = (self.clone(), namespace.to_owned(), options.clone());
+        let (objects, resource) = (self.clone(), Arc::clone(resource));
+        let (namespace, options) = (namespace.to_owned(), options.clone());
         to_the_end(
-            async move { objects.create_object(resource, &namespace, object, &options).await },
+            async move { objects.create_object(&resource, &namespace, object, &options).await },
         )
         .await
     }
@@ -225,15 +234,16 @@ impl Objects {
     /// 404, 409 when it was changed meanwhile, 422 when it is not valid.
     pub(crate) async fn update(
         &self,
-        resource: &'static Resource,
+        resource: &Arc<Resource>,
         namespace: &str,
         part: Part,
         object: Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
-        let (objects, namespace, options) = (self.clone(), namespace.to_owned(), options.clone());
+        let (objects, resource) = (self.clone(), Arc::clone(resource));
+        let (namespace, options) = (namespace.to_owned(), options.clone());
         to_the_end(async move {
-            objects.update_object(resource, &namespace, part, object, &options).await
+            objects.update_object(&resource, &namespace, part, object, &options).await
         })
         .await
     }
@@ -247,7 +257,7 @@ impl Objects {
     /// What `change` returns, or as [`Objects::update`].
     pub(crate) async fn modify(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         name: &str,
         part: Part,
@@ -264,17 +274,18 @@ impl Objects {
     /// As [`Objects::update`], and 400 or 422 for a patch that does not apply.
     pub(crate) async fn patch(
         &self,
-        resource: &'static Resource,
+        resource: &Arc<Resource>,
         namespace: &str,
         name: &str,
         part: Part,
         patch: &PatchRequest,
         options: &WriteOptions,
     ) -> Result<Patched, Status> {
-        let (objects, patch, options) = (self.clone(), patch.clone(), options.clone());
+        let (objects, resource) = (self.clone(), Arc::clone(resource));
+        let (patch, options) = (patch.clone(), options.clone());
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
         to_the_end(async move {
-            objects.patch_object(resource, &namespace, &name, part, &patch, &options).await
+            objects.patch_object(&resource, &namespace, &name, part, &patch, &options).await
         })
         .await
     }
@@ -287,15 +298,16 @@ impl Objects {
     /// 404, or 409 when a precondition does not hold.
     pub(crate) async fn delete(
         &self,
-        resource: &'static Resource,
+        resource: &Arc<Resource>,
         namespace: &str,
         name: &str,
         options: &DeleteOptions,
     ) -> Result<(Value, bool), Status> {
-        let (objects, options) = (self.clone(), options.clone());
+        let (objects, resource) = (self.clone(), Arc::clone(resource));
+        let options = options.clone();
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
         to_the_end(
-            async move { objects.delete_object(resource, &namespace, &name, &options).await },
+            async move { objects.delete_object(&resource, &namespace, &name, &options).await },
         )
         .await
     }

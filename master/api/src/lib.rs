@@ -29,5 +29,6 @@ pub mod table;
 pub mod timestamp;
 pub mod validate;
 
+pub use registry::Registry;
 pub use resource::{Class, Handler, Holds, Question, Resource, Strategy, Subresource};
 pub use status::{FieldError, Status};

@@ -1,5 +1,7 @@
-//! A resource of the API as one row of data: names, scope, verbs, subresources, and the
-//! functions that default, validate and print its objects.
+//! A resource of the API: names, scope, verbs, subresources, and how its objects are defaulted,
+//! validated and printed. What is built in is written down as rows of data.
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
@@ -20,9 +22,49 @@ pub enum Class {
     Volatile,
 }
 
-/// One resource of the API.
+/// One resource of the API, built in or made while the program runs.
 #[derive(Debug)]
 pub struct Resource {
+    /// API group; empty is core.
+    pub group: Text,
+    /// Version, such as `v1`.
+    pub version: Text,
+    /// Kind, such as `Pod`.
+    pub kind: Text,
+    /// Name in paths, such as `pods`.
+    pub plural: Text,
+    /// Name of one, such as `pod`.
+    pub singular: Text,
+    /// Abbreviations that kubectl accepts.
+    pub short_names: Vec<Text>,
+    /// Whether its objects are in namespaces.
+    pub namespaced: bool,
+    /// What can be done with it.
+    pub verbs: &'static [&'static str],
+    /// Groups of kinds that kubectl accepts, such as `all`.
+    pub categories: Vec<Text>,
+    /// What is below an object's path.
+    pub subresources: &'static [Subresource],
+    /// Fields that a field selector may name, beyond `metadata.name` and `metadata.namespace`.
+    pub fields: Vec<Text>,
+    /// Whether `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    /// Where the pod spec in its objects is, if there is one.
+    pub pod_spec: Option<&'static str>,
+    /// What is special about how its objects are written and deleted.
+    pub strategy: Strategy,
+    /// What is asked by creating one, if that is answered and nothing is kept.
+    pub question: Option<Question>,
+    /// What its objects are like.
+    row: &'static Row,
+}
+
+/// A name: part of the program for what is built in.
+pub type Text = Cow<'static, str>;
+
+/// The descriptor of a built-in resource, as it is written down.
+#[derive(Debug)]
+pub struct Row {
     /// API group; empty is core.
     pub group: &'static str,
     /// Version, such as `v1`.
@@ -206,7 +248,7 @@ pub(crate) const ALL_VERBS: &[&str] =
 /// Verbs of `status` and `scale`.
 pub(crate) const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
-impl Resource {
+impl Row {
     /// A plain resource in namespaces: no subresources, no rules, printed by name and age.
     pub(crate) const fn namespaced(
         group: &'static str,
@@ -240,7 +282,7 @@ impl Resource {
         }
     }
 
-    /// As [`Resource::namespaced`], but cluster-scoped.
+    /// As [`Row::namespaced`], but cluster-scoped.
     pub(crate) const fn cluster(
         group: &'static str,
         version: &'static str,
@@ -265,12 +307,84 @@ impl Resource {
             ..Self::cluster(group, "v1", kind, plural, singular)
         }
     }
+}
+
+impl Resource {
+    /// The resource that a row describes.
+    pub(crate) fn built_in(row: &'static Row) -> Self {
+        let texts = |list: &[&'static str]| list.iter().copied().map(Text::Borrowed).collect();
+        Self {
+            group: row.group.into(),
+            version: row.version.into(),
+            kind: row.kind.into(),
+            plural: row.plural.into(),
+            singular: row.singular.into(),
+            short_names: texts(row.short_names),
+            namespaced: row.namespaced,
+            verbs: row.verbs,
+            categories: texts(row.categories),
+            subresources: row.subresources,
+            fields: texts(row.fields),
+            generation: row.generation,
+            pod_spec: row.pod_spec,
+            strategy: row.strategy,
+            question: row.question,
+            row,
+        }
+    }
+
+    /// Columns of the printed table.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        self.row.columns
+    }
+
+    /// Cells of one printed row, as many as there are columns; time in seconds since 1970.
+    #[must_use]
+    pub fn cells(&self, object: &Value, now: i64) -> Vec<Value> {
+        (self.row.cells)(object, now)
+    }
+
+    /// Fills in what the user left out.
+    pub(crate) fn fill_in(&self, object: &mut Map<String, Value>) {
+        (self.row.defaults)(object);
+    }
+
+    /// Finds what is wrong with an object, metadata aside.
+    pub(crate) fn validate(&self, object: &Value) -> Vec<FieldError> {
+        (self.row.validate)(object)
+    }
+
+    /// Finds what an update must not change.
+    pub(crate) fn validate_update(&self, old: &Value, new: &Value) -> Vec<FieldError> {
+        (self.row.validate_update)(old, new)
+    }
+
+    /// Whether its objects are kept in another form than the one in which they are served.
+    #[must_use]
+    pub fn converted(&self) -> bool {
+        self.row.storage.is_some()
+    }
+
+    /// Makes the served form of a kept object.
+    pub fn read(&self, object: &mut Value) {
+        if let Some(storage) = &self.row.storage {
+            (storage.read)(object);
+        }
+    }
+
+    /// Makes the kept form of a served object.
+    pub fn write(&self, object: &mut Value) {
+        if let Some(storage) = &self.row.storage {
+            (storage.write)(object);
+        }
+    }
 
     /// Group and version as an object's `apiVersion` has them.
     #[must_use]
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
-            self.version.to_owned()
+            self.version.to_string()
         } else {
             format!("{}/{}", self.group, self.version)
         }
@@ -286,7 +400,7 @@ impl Resource {
     #[must_use]
     pub fn group_resource(&self) -> String {
         if self.group.is_empty() {
-            self.plural.to_owned()
+            self.plural.to_string()
         } else {
             format!("{}.{}", self.plural, self.group)
         }
@@ -296,7 +410,7 @@ impl Resource {
     #[must_use]
     pub fn group_kind(&self) -> String {
         if self.group.is_empty() {
-            self.kind.to_owned()
+            self.kind.to_string()
         } else {
             format!("{}.{}", self.kind, self.group)
         }
@@ -311,7 +425,7 @@ impl Resource {
     /// What the store keys of all its objects start with.
     #[must_use]
     pub fn prefix(&self) -> String {
-        let group = self.storage.map_or(self.group, |storage| storage.group);
+        let group = self.row.storage.map_or(&*self.group, |storage| storage.group);
         let group = if group.is_empty() { "core" } else { group };
         format!("/{group}/{}/", self.plural)
     }
@@ -332,7 +446,7 @@ impl Resource {
     /// Message of its objects.
     #[must_use]
     pub fn schema(&self) -> Option<Message<'static>> {
-        schema::built_in().find(self.group, self.version, self.kind)
+        schema::built_in().find(&self.group, &self.version, &self.kind)
     }
 
     /// Whether status is written apart from the rest.

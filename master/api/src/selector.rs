@@ -439,7 +439,7 @@ impl FieldSelector {
             };
             let known = field == "metadata.name"
                 || (field == "metadata.namespace" && resource.namespaced)
-                || resource.fields.contains(&field);
+                || resource.fields.iter().any(|known| known == field);
             if !known {
                 return Err(Status::bad_request(format!("field label not supported: {field}")));
             }

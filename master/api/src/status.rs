@@ -210,8 +210,8 @@ impl Status {
     fn about(mut self, resource: &Resource, name: &str) -> Self {
         self.details = Some(Box::new(Details {
             name: name.to_owned(),
-            group: resource.group.to_owned(),
-            kind: resource.plural.to_owned(),
+            group: resource.group.to_string(),
+            kind: resource.plural.to_string(),
             ..Details::default()
         }));
         self
@@ -277,7 +277,7 @@ impl Status {
         let message = format!("{} \"{name}\" is invalid: {list}", resource.group_kind());
         let mut status = Self::new(422, "Invalid", message).about(resource, name);
         if let Some(details) = &mut status.details {
-            resource.kind.clone_into(&mut details.kind);
+            details.kind = resource.kind.to_string();
             details.causes = errors.iter().map(FieldError::cause).collect();
         }
         status
@@ -419,8 +419,8 @@ impl Status {
         );
         let mut status = Self::new(405, "MethodNotAllowed", message);
         status.details = Some(Box::new(Details {
-            group: resource.group.to_owned(),
-            kind: resource.plural.to_owned(),
+            group: resource.group.to_string(),
+            kind: resource.plural.to_string(),
             ..Details::default()
         }));
         status
@@ -520,8 +520,8 @@ impl Status {
         let mut value = Self::success();
         let details = Details {
             name: name.to_owned(),
-            group: resource.group.to_owned(),
-            kind: resource.plural.to_owned(),
+            group: resource.group.to_string(),
+            kind: resource.plural.to_string(),
             uid: uid.to_owned(),
             causes: Vec::new(),
         };

@@ -131,7 +131,7 @@ fn work(resource: &'static Resource, place: &Place, items: usize) {
         defaults::apply(resource, &mut new);
         assert!(validate::create(resource, &new).len() <= validate::ERRORS_MAX);
         patch::apply::track_update(resource, None, &mut new, "one", None, NOW);
-        let _ = (resource.cells)(&new, 0);
+        let _ = resource.cells(&new, 0);
         new
     };
     let old = create(&first);

@@ -284,7 +284,7 @@ impl AccountTokens {
     async fn node_of(
         &self,
         claims: &Claims,
-        pods: &'static Resource,
+        pods: &Resource,
         pod: &str,
     ) -> Result<Option<Reference>, Status> {
         let pod = self.objects.get(pods, &claims.namespace, pod).await?;
@@ -304,12 +304,7 @@ impl AccountTokens {
         Ok(head.map(|head| Reference { name: node.to_owned(), uid: head.metadata.uid }))
     }
 
-    async fn head(
-        &self,
-        resource: &'static Resource,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Head, Status> {
+    async fn head(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Head, Status> {
         let entry = self.objects.get_entry(resource, namespace, name).await?;
         serde_json::from_slice(&entry.value)
             .map_err(|error| Status::internal(format!("could not read {name}: {error}")))

@@ -1,5 +1,7 @@
 //! Makes the roles and bindings that every cluster has, and puts them right at every start.
 
+use std::sync::Arc;
+
 use bramble_api::{Resource, Status, registry};
 use bramble_master_core::access::default_roles::{self, Repair};
 use bramble_master_core::access::rbac::GROUP;
@@ -26,13 +28,13 @@ async fn ensure_one(objects: &Objects, wanted: Value) {
     };
     let (namespace, name) = (text("namespace"), text("name"));
     if let Err(status) = put_right(objects, resource, (&namespace, &name), wanted).await {
-        tracing::warn!(%status, resource = resource.plural, name, "a default role is not right");
+        tracing::warn!(%status, resource = %resource.plural, name, "a default role is not right");
     }
 }
 
 async fn put_right(
     objects: &Objects,
-    resource: &'static Resource,
+    resource: &Arc<Resource>,
     (namespace, name): (&str, &str),
     wanted: Value,
 ) -> Result<(), Status> {

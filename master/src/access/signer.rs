@@ -75,7 +75,7 @@ async fn follow_watch(objects: &Objects, identity: &Identity) -> Result<(), Stor
     }
 }
 
-fn requests() -> &'static bramble_api::Resource {
+fn requests() -> &'static Arc<bramble_api::Resource> {
     Objects::resource("certificates.k8s.io", "certificatesigningrequests")
 }
 

@@ -97,8 +97,8 @@ impl Executor {
     async fn act(&self, action: &Action) -> Result<(), Status> {
         match action {
             Action::Create { resource, namespace, object } => {
-                let (resource, options) = (row(resource)?, WriteOptions::default());
-                let created = self.objects.create(resource, namespace, object.clone(), &options);
+                let (resource, options) = (self.row(resource)?, WriteOptions::default());
+                let created = self.objects.create(&resource, namespace, object.clone(), &options);
                 created.await.map(|_| ())
             }
             Action::Update { target, patch } => {
@@ -134,7 +134,7 @@ impl Executor {
                 self.modify(target, Part::Status, change).await
             }
             Action::Event { involved, involved_kind, kind, reason, message, component } => {
-                let resource = row(&involved.resource)?;
+                let resource = self.row(&involved.resource)?;
                 let occurrence = Occurrence {
                     involved: Involved {
                         api_version: resource.api_version(),
@@ -183,15 +183,15 @@ impl Executor {
         part: Part,
         change: impl Fn(&mut Value) + Send + Sync,
     ) -> Result<(), Status> {
-        let resource = row(&target.resource)?;
+        let resource = self.row(&target.resource)?;
         let checked = |object: &mut Value| {
-            check_version(resource, target, object)?;
+            check_version(&resource, target, object)?;
             change(object);
             Ok(())
         };
         let (namespace, name) = (&*target.namespace, &*target.name);
         let options = WriteOptions::default();
-        self.objects.modify(resource, namespace, name, part, &options, &checked).await.map(|_| ())
+        self.objects.modify(&resource, namespace, name, part, &options, &checked).await.map(|_| ())
     }
 
     async fn delete(
@@ -212,8 +212,8 @@ impl Executor {
             dry_run: false,
             user: None,
         };
-        let resource = row(&target.resource)?;
-        self.objects.delete(resource, &target.namespace, &target.name, &options).await.map(|_| ())
+        let resource = self.row(&target.resource)?;
+        self.objects.delete(&resource, &target.namespace, &target.name, &options).await.map(|_| ())
     }
 
     /// Says why, then deletes: the condition outlives the pod's own report.
@@ -228,8 +228,8 @@ impl Executor {
         self.modify(target, Part::Status, |pod| merge_condition(pod, &condition)).await?;
         let options =
             DeleteOptions { uid: Some(target.uid.to_string()), ..DeleteOptions::default() };
-        let pods = row(&target.resource)?;
-        self.objects.delete(pods, &target.namespace, &target.name, &options).await.map(|_| ())
+        let pods = self.row(&target.resource)?;
+        self.objects.delete(&pods, &target.namespace, &target.name, &options).await.map(|_| ())
     }
 
     async fn replace_slice(
@@ -257,10 +257,16 @@ impl Executor {
         self.modify(target, Part::Main, change).await
     }
 
+    /// The descriptor of a resource; objects of unknown ones are left alone.
+    fn row(&self, resource: &resource::Resource) -> Result<Arc<Resource>, Status> {
+        let found = self.objects.registry().kept(&resource.group, &resource.plural).cloned();
+        found.ok_or_else(Status::not_found_path)
+    }
+
     async fn finalize_namespace(&self, target: &Target, finalizer: &str) -> Result<(), Status> {
-        let resource = row(&target.resource)?;
-        let mut namespace = self.objects.get(resource, "", &target.name).await?;
-        check_version(resource, target, &namespace)?;
+        let resource = self.row(&target.resource)?;
+        let mut namespace = self.objects.get(&resource, "", &target.name).await?;
+        check_version(&resource, target, &namespace)?;
         remove_finalizer(&mut namespace, "spec", finalizer);
         let left = namespace.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
         let options = WriteOptions::default();
@@ -346,13 +352,6 @@ fn failure(event: Action, status: &Status) -> Option<Action> {
     };
     let (kind, message) = (EventKind::Warning, format!("Error {done}: {status}"));
     Some(Action::Event { involved, involved_kind, kind, reason, message, component })
-}
-
-/// The registry's row of a resource; objects of unknown ones are left alone.
-fn row(resource: &resource::Resource) -> Result<&'static Resource, Status> {
-    let wanted =
-        |row: &&&'static Resource| row.group == resource.group && row.plural == resource.plural;
-    bramble_api::registry::all().iter().find(wanted).copied().ok_or_else(Status::not_found_path)
 }
 
 fn check_version(resource: &Resource, target: &Target, object: &Value) -> Result<(), Status> {

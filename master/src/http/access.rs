@@ -4,7 +4,7 @@
 //! allows it. Impersonation comes first: who asks in another's name has to be allowed that.
 
 use bramble_api::selector::FieldSelector;
-use bramble_api::{Status, registry};
+use bramble_api::{Registry, Status};
 use bramble_master_core::access::attributes::Attributes;
 use bramble_master_core::access::user::User;
 use http::Method;
@@ -39,6 +39,7 @@ pub(super) fn attributes(
     path: &str,
     route: &Route,
     query: Option<&Query>,
+    registry: &Registry,
 ) -> Attributes {
     let Route::Resource(place) = route else {
         return Attributes::of_path(&method.as_str().to_ascii_lowercase(), path);
@@ -46,7 +47,7 @@ pub(super) fn attributes(
     let watch = query.is_some_and(|query| query.watch);
     let verb = verb(method, place, watch);
     let selected =
-        || query.and_then(|query| selected_name(place, query.field_selector.as_deref()?));
+        || query.and_then(|query| selected_name(registry, place, query.field_selector.as_deref()?));
     // Who may see one object only may list and watch that one.
     let name = match verb {
         "list" | "watch" | "deletecollection" if place.name.is_empty() => {
@@ -68,8 +69,8 @@ pub(super) fn attributes(
 }
 
 /// The name that a field selector asks for, if it is one name.
-fn selected_name(place: &ResourcePath, selector: &str) -> Option<String> {
-    let resource = registry::find(&place.group, &place.version, &place.resource)?;
+fn selected_name(registry: &Registry, place: &ResourcePath, selector: &str) -> Option<String> {
+    let resource = registry.find(&place.group, &place.version, &place.resource)?;
     let selector = FieldSelector::parse(resource, selector).ok()?;
     selector.required("metadata.name").map(str::to_owned)
 }
@@ -90,11 +91,13 @@ fn verb(method: &Method, path: &ResourcePath, watch: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use bramble_api::registry;
+
     use super::*;
 
     fn of(method: &Method, path: &str, query: &str) -> Attributes {
         let query = Query::parse(query, "ListOptions").unwrap();
-        attributes(method, path, &Route::parse(path).unwrap(), Some(&query))
+        attributes(method, path, &Route::parse(path).unwrap(), Some(&query), registry::built_in())
     }
 
     #[track_caller]
@@ -146,7 +149,7 @@ mod tests {
             let (name, groups) = (name.to_owned(), vec![group.to_owned()]);
             let user = User { name, groups, ..User::default() };
             let route = Route::parse(path).unwrap();
-            let asked = attributes(&Method::GET, path, &route, None);
+            let asked = attributes(&Method::GET, path, &route, None, registry::built_in());
             check(&authorizer, &user, &route, &asked).map_or_else(|status| status.code, |()| 200)
         };
         for path in [

@@ -4,6 +4,7 @@
 //! everybody else. Knows nothing of where objects come from.
 
 use std::io;
+use std::sync::Arc;
 use std::vec;
 
 use bramble_api::table::{self, IncludeObject};
@@ -19,10 +20,10 @@ use crate::objects::{Shape, append, decode, decode_for_columns};
 const PIECE_BYTES: usize = 32 << 10;
 
 /// The form of the single objects of a list or watch, as one client wants it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Printer {
     /// What they are.
-    pub(super) resource: &'static Resource,
+    pub(super) resource: Arc<Resource>,
     /// How they are shown.
     pub(super) form: Form,
     /// What goes along with the rows of a table.
@@ -47,7 +48,7 @@ impl Printer {
             IncludeObject::Object => decode(entry)?,
             IncludeObject::None | IncludeObject::Metadata => decode_for_columns(entry)?,
         };
-        let cells = (self.resource.cells)(&object, self.now);
+        let cells = self.resource.cells(&object, self.now);
         out.extend_from_slice(br#"{"cells":"#);
         // Writing into memory cannot fail.
         let _ = serde_json::to_writer(&mut *out, &cells);
@@ -75,7 +76,7 @@ impl Printer {
     ) -> Result<(), Status> {
         let metadata = json!({ "resourceVersion": entry.mod_revision.to_string() });
         let table =
-            table::table(self.resource, &[], &metadata, self.include, with_columns, self.now);
+            table::table(&self.resource, &[], &metadata, self.include, with_columns, self.now);
         out.extend_from_slice(&opened(table, "rows"));
         self.append_row(out, entry)?;
         out.extend_from_slice(b"]}");
@@ -85,7 +86,9 @@ impl Printer {
     /// What comes before the first item.
     fn head(&self, metadata: &Value) -> Vec<u8> {
         let head = match self.form {
-            Form::Table => table::table(self.resource, &[], metadata, self.include, true, self.now),
+            Form::Table => {
+                table::table(&self.resource, &[], metadata, self.include, true, self.now)
+            }
             Form::Object => json!({
                 "kind": self.resource.list_kind(),
                 "apiVersion": self.resource.api_version(),
@@ -179,7 +182,7 @@ mod tests {
     }
 
     fn printer(form: Form, include: IncludeObject) -> Printer {
-        Printer { resource: Objects::resource("", "configmaps"), form, include, now: 0 }
+        Printer { resource: Arc::clone(Objects::resource("", "configmaps")), form, include, now: 0 }
     }
 
     fn whole(form: Form, include: IncludeObject, count: usize) -> (Value, usize) {

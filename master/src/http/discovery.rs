@@ -1,9 +1,10 @@
 //! Documents about the API itself: versions, groups, resources, OpenAPI.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use bramble_api::{Status, discovery, openapi};
+use bramble_api::{Registry, Status, discovery, openapi};
+use bramble_process::panics;
 use bytes::Bytes;
 use http::header::{ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, Response, StatusCode};
@@ -24,6 +25,27 @@ const OPENAPI_PROTOBUF_OLD: &str = "application/com.github.proto-openapi.spec.v2
 /// Type of aggregated discovery documents.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
+/// Documents that are asked for often and cost much to make.
+#[derive(Debug, Default)]
+pub(super) struct Documents {
+    /// The index of OpenAPI version 3, and of which set it is.
+    index: Mutex<Option<(Arc<Registry>, Bytes)>>,
+}
+
+impl Documents {
+    fn index(&self, registry: &Arc<Registry>) -> Bytes {
+        let mut kept = self.index.lock().unwrap_or_else(|_| panics::torn("the OpenAPI index"));
+        match &*kept {
+            Some((of, index)) if Arc::ptr_eq(of, registry) => index.clone(),
+            Some(_) | None => {
+                let index = Bytes::from(openapi::v3_index(registry));
+                *kept = Some((Arc::clone(registry), index.clone()));
+                index
+            }
+        }
+    }
+}
+
 /// Answers with a document.
 ///
 /// # Errors
@@ -31,6 +53,7 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 /// 404 when there is no such group or version.
 pub(super) fn handle(
     api: &Arc<Api>,
+    registry: &Arc<Registry>,
     document: &Document,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Status> {
@@ -42,28 +65,39 @@ pub(super) fn handle(
     let value = match document {
         Document::Paths => paths(),
         Document::CoreVersions if aggregated => {
-            return Ok(cacheable(AGGREGATED, encode(&discovery::aggregated_core()), headers));
+            return Ok(cacheable(
+                AGGREGATED,
+                encode(&discovery::aggregated_core(registry)),
+                headers,
+            ));
         }
         Document::CoreVersions => discovery::api_versions(&api.advertised),
         Document::Groups if aggregated => {
-            return Ok(cacheable(AGGREGATED, encode(&discovery::aggregated_groups()), headers));
+            return Ok(cacheable(
+                AGGREGATED,
+                encode(&discovery::aggregated_groups(registry)),
+                headers,
+            ));
         }
-        Document::Groups => discovery::api_groups(),
-        Document::Group(group) => discovery::api_group(group).ok_or_else(Status::not_found_path)?,
+        Document::Groups => discovery::api_groups(registry),
+        Document::Group(group) => {
+            discovery::api_group(registry, group).ok_or_else(Status::not_found_path)?
+        }
         Document::Resources(group, version) => {
-            discovery::api_resources(group, version).ok_or_else(Status::not_found_path)?
+            discovery::api_resources(registry, group, version).ok_or_else(Status::not_found_path)?
         }
         Document::TokenIssuer => return Ok(cacheable(JSON, encode(&token_issuer(api)), headers)),
         Document::TokenKeys => {
             let keys = json!({ "keys": [api.account_tokens.jwk()] });
             return Ok(cacheable(JWK_SET, encode(&keys), headers));
         }
-        Document::OpenApiV2 => return openapi_v2(headers),
+        Document::OpenApiV2 => return openapi_v2(registry, headers),
         Document::OpenApiIndex => {
-            return Ok(cacheable(JSON, Bytes::from_static(openapi::v3_index()), headers));
+            return Ok(cacheable(JSON, api.documents.index(registry), headers));
         }
         Document::OpenApi(group, version) => {
-            let text = openapi::v3_json(group, version).ok_or_else(Status::not_found_path)?;
+            let text =
+                openapi::v3_json(registry, group, version).ok_or_else(Status::not_found_path)?;
             return Ok(cacheable(JSON, text.into(), headers));
         }
     };
@@ -76,7 +110,7 @@ pub(super) fn handle(
 /// # Errors
 ///
 /// 406 when we have none of them.
-fn openapi_v2(headers: &HeaderMap) -> Result<Response<Body>, Status> {
+fn openapi_v2(registry: &Registry, headers: &HeaderMap) -> Result<Response<Body>, Status> {
     let clauses = accept::clauses(headers);
     let protobuf = if clauses.is_empty() {
         false
@@ -91,9 +125,9 @@ fn openapi_v2(headers: &HeaderMap) -> Result<Response<Body>, Status> {
             .ok_or_else(|| Status::not_acceptable(&[JSON, OPENAPI_PROTOBUF]))?
     };
     Ok(if protobuf {
-        cacheable(OPENAPI_PROTOBUF, openapi::v2_protobuf().into(), headers)
+        cacheable(OPENAPI_PROTOBUF, openapi::v2_protobuf(registry).into(), headers)
     } else {
-        cacheable(JSON, openapi::v2_json().into(), headers)
+        cacheable(JSON, openapi::v2_json(registry).into(), headers)
     })
 }
 
@@ -147,6 +181,7 @@ fn paths() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use bramble_api::registry;
     use http::header::{ACCEPT, CONTENT_TYPE};
 
     use super::*;
@@ -163,7 +198,7 @@ mod tests {
 
     #[track_caller]
     fn check(accept: &str, expected: Option<&str>) {
-        let answer = openapi_v2(&headers(accept, ""));
+        let answer = openapi_v2(registry::built_in(), &headers(accept, ""));
         let found = match &answer {
             Ok(answer) => Some(answer.headers()[CONTENT_TYPE].to_str().unwrap()),
             Err(status) => {
@@ -190,12 +225,12 @@ mod tests {
     #[test]
     fn known_document_is_not_sent_again() {
         for form in [JSON, OPENAPI_PROTOBUF] {
-            let answer = openapi_v2(&headers(form, "")).unwrap();
+            let answer = openapi_v2(registry::built_in(), &headers(form, "")).unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
             let tag = answer.headers()[ETAG].to_str().unwrap();
-            let again = openapi_v2(&headers(form, tag)).unwrap();
+            let again = openapi_v2(registry::built_in(), &headers(form, tag)).unwrap();
             assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
-            let other = openapi_v2(&headers(form, "\"other\"")).unwrap();
+            let other = openapi_v2(registry::built_in(), &headers(form, "\"other\"")).unwrap();
             assert_eq!(other.status(), StatusCode::OK);
         }
     }

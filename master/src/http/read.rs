@@ -1,5 +1,6 @@
 //! Reading: get and list.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bramble_api::Status;
@@ -51,7 +52,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
 
 pub(super) fn printer(call: &Call<'_>, form: Form) -> Result<Printer, Status> {
     let include = include_object(call.query)?;
-    Ok(Printer { resource: call.resource, form, include, now: clock::time_of_day_s() })
+    Ok(Printer { resource: Arc::clone(call.resource), form, include, now: clock::time_of_day_s() })
 }
 
 /// Waits until a revision is there that the client has seen elsewhere.

@@ -34,7 +34,7 @@ pub(super) async fn delete(call: &Call<'_>, body: Incoming) -> Result<Response<B
     let (object, gone) =
         call.api.objects.delete(call.resource, call.namespace, call.name, &options).await?;
     let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or("");
-    let told = !gone || ANSWERED.contains(&(call.resource.group, call.resource.plural));
+    let told = !gone || ANSWERED.contains(&(&*call.resource.group, &*call.resource.plural));
     let value = if told { object } else { Status::deleted(call.resource, call.name, uid) };
     Ok(response::json(StatusCode::OK, &value))
 }

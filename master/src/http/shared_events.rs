@@ -59,7 +59,7 @@ impl SharedEvents {
         event: &WatchEvent,
     ) -> Result<Arc<SharedEvent>, Status> {
         // The other form of the same change has the same key and revision.
-        if resource.storage.is_some() {
+        if resource.converted() {
             let form = |entry: &Option<KeyValue>| {
                 entry.clone().map(|entry| served(resource, entry)).transpose()
             };
@@ -241,7 +241,12 @@ mod tests {
     fn all_watchers_share_one_line_of_a_form() {
         let events = SharedEvents::default();
         let resource = Objects::resource("", "configmaps");
-        let printer = |form| Printer { resource, form, include: IncludeObject::Metadata, now: 0 };
+        let printer = |form| Printer {
+            resource: Arc::clone(resource),
+            form,
+            include: IncludeObject::Metadata,
+            now: 0,
+        };
         let change = event(None, Some("web"));
         let first = events
             .share(Objects::resource("", "configmaps"), &change)

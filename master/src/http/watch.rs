@@ -227,7 +227,7 @@ impl Stream {
 
     /// Turns a change of the store into what this client sees of it, if anything.
     fn event(&mut self, event: &WatchEvent) -> Result<Option<Bytes>, Status> {
-        let shared = self.api.events.share(self.printer.resource, event)?;
+        let shared = self.api.events.share(&self.printer.resource, event)?;
         let selective = self.options.selective();
         let Some(kind) = shared.kind(selective, |object| self.options.matches(object))? else {
             return Ok(None);
@@ -247,7 +247,7 @@ impl Stream {
             metadata.insert("annotations".to_owned(), json!({ INITIAL_EVENTS_END: "true" }));
         }
         let (kind, version) = match self.printer.form {
-            Form::Object => (self.printer.resource.kind, self.printer.resource.api_version()),
+            Form::Object => (&*self.printer.resource.kind, self.printer.resource.api_version()),
             Form::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
             Form::Table => ("Table", "meta.k8s.io/v1".to_owned()),
         };

@@ -63,7 +63,7 @@ pub(super) struct Attempt<'a> {
     /// What is to be done.
     pub(super) operation: Operation,
     /// Of which resource the object is.
-    pub(super) resource: &'static Resource,
+    pub(super) resource: &'a Resource,
     /// The part that is written, such as `status`; none for the object itself.
     pub(super) subresource: Option<&'static str>,
     /// Namespace of the object; empty for cluster scope.
@@ -185,9 +185,14 @@ impl Chain {
 }
 
 impl<'a> Attempt<'a> {
+    /// Whether the object is of a built-in resource.
+    fn of(&self, resource: &Resource) -> bool {
+        std::ptr::eq(self.resource, resource)
+    }
+
     /// A new object.
     pub(super) fn create(
-        resource: &'static Resource,
+        resource: &'a Resource,
         namespace: &'a str,
         options: &'a WriteOptions,
     ) -> Self {
@@ -198,7 +203,7 @@ impl<'a> Attempt<'a> {
 
     /// A change of an object.
     pub(super) fn update(
-        resource: &'static Resource,
+        resource: &'a Resource,
         subresource: Option<&'static str>,
         old: &'a Value,
         options: &'a WriteOptions,
@@ -209,11 +214,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The end of an object.
-    pub(super) fn delete(
-        resource: &'static Resource,
-        old: &'a Value,
-        user: Option<&'a User>,
-    ) -> Self {
+    pub(super) fn delete(resource: &'a Resource, old: &'a Value, user: Option<&'a User>) -> Self {
         let namespace = meta::text(old, "namespace");
         let operation = Operation::Delete;
         Self { operation, resource, subresource: None, namespace, old: Some(old), user }

@@ -39,7 +39,7 @@ impl Objects {
     /// Reads an object for a change.
     pub(super) async fn load(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         name: &str,
     ) -> Result<Loaded, Status> {
@@ -49,7 +49,7 @@ impl Objects {
     /// Reads an object if it exists.
     pub(super) async fn find(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         name: &str,
     ) -> Result<Option<Loaded>, Status> {
@@ -68,7 +68,7 @@ impl Objects {
     /// Stores a new object.
     pub(super) async fn insert(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         object: Value,
         besides: &Exchange,
         options: &WriteOptions,
@@ -106,7 +106,7 @@ impl Objects {
     /// Stores the next state of an object, or removes it when that was all it waited for.
     pub(super) async fn replace(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         old: &Loaded,
         new: Value,
         options: &WriteOptions,
@@ -117,7 +117,7 @@ impl Objects {
     /// As [`Self::replace`], if the next state is admitted.
     pub(super) async fn admit_next(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         old: &Loaded,
         new: Value,
         part: Part,
@@ -141,7 +141,7 @@ impl Objects {
 
     async fn replace_and_take(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         old: &Loaded,
         new: Value,
         besides: &Exchange,
@@ -181,7 +181,7 @@ impl Objects {
     /// Removes an object; `last` is its last state.
     pub(super) async fn remove(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         old: &Loaded,
         last: Value,
         dry_run: bool,
@@ -203,7 +203,7 @@ impl Objects {
     /// Deals what the object needs, given what is taken now.
     async fn deal(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         old: Option<&Value>,
         new: &mut Value,
     ) -> Result<(), Status> {

@@ -16,7 +16,7 @@ const GENERATE_NAME_LEN_MAX: usize = 58;
 impl Objects {
     pub(super) async fn create_object(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         mut object: Value,
         options: &WriteOptions,

@@ -18,7 +18,7 @@ const GRACE_MAX_S: i64 = i32::MAX as i64;
 impl Objects {
     pub(super) async fn delete_object(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         name: &str,
         options: &DeleteOptions,
@@ -158,6 +158,8 @@ fn set_propagation(object: &mut Value, propagation: Option<Propagation>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use bramble_api::Resource;
@@ -165,7 +167,7 @@ mod tests {
     use super::{DeleteOptions, GRACE_MAX_S, Propagation};
     use crate::objects::Objects;
 
-    fn pods() -> &'static Resource {
+    fn pods() -> &'static Arc<Resource> {
         Objects::resource("", "pods")
     }
 

@@ -34,7 +34,7 @@ impl Objects {
     /// Returns the name of the disruption budget that covers a pod.
     async fn budget_of(
         &self,
-        budgets: &'static Resource,
+        budgets: &Resource,
         namespace: &str,
         pod: &Value,
     ) -> Result<Option<String>, Status> {
@@ -61,7 +61,7 @@ impl Objects {
     /// Takes one disruption from a budget.
     async fn spend(
         &self,
-        budgets: &'static Resource,
+        budgets: &Resource,
         namespace: &str,
         name: &str,
         dry_run: bool,

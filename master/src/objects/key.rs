@@ -1,18 +1,18 @@
-//! The registry's rows by name, and the store's errors as clients see them.
+//! The built-in resources by name, and the store's errors as clients see them.
+
+use std::sync::Arc;
 
 use bramble_api::{Resource, Status, registry};
 use bramble_store::StoreError;
 
-/// Returns the row of a built-in resource.
+/// Returns a built-in resource.
 ///
 /// # Panics
 ///
 /// When there is none.
-pub(super) fn built_in(group: &str, plural: &str) -> &'static Resource {
-    registry::all()
-        .iter()
-        .copied()
-        .find(|row| row.group == group && row.plural == plural)
+pub(super) fn built_in(group: &str, plural: &str) -> &'static Arc<Resource> {
+    registry::built_in()
+        .kept(group, plural)
         .unwrap_or_else(|| panic!("no built-in resource `{plural}` in group `{group}`"))
 }
 

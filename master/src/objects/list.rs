@@ -77,7 +77,7 @@ impl ListOptions {
 impl Objects {
     pub(super) async fn get_object(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         name: &str,
     ) -> Result<Value, Status> {
@@ -86,7 +86,7 @@ impl Objects {
 
     pub(super) async fn list_objects(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         options: &ListOptions,
     ) -> Result<List, Status> {
@@ -96,7 +96,7 @@ impl Objects {
 
     pub(super) async fn list_entries(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         options: &ListOptions,
     ) -> Result<Page, Status> {

@@ -1,5 +1,7 @@
 //! Changing objects by patches: JSON, merge, strategic merge, apply.
 
+use std::sync::Arc;
+
 use bramble_api::decode::{self, FieldValidation};
 use bramble_api::{Resource, Status, patch};
 use serde_json::Value;
@@ -51,7 +53,7 @@ pub(crate) struct Patched {
 impl Objects {
     pub(super) async fn patch_object(
         &self,
-        resource: &'static Resource,
+        resource: &Arc<Resource>,
         namespace: &str,
         name: &str,
         part: Part,
@@ -88,7 +90,7 @@ impl Objects {
 
     async fn create_applied(
         &self,
-        resource: &'static Resource,
+        resource: &Arc<Resource>,
         namespace: &str,
         name: &str,
         request: &PatchRequest,
@@ -129,7 +131,7 @@ fn check_name(name: &str, object: &mut Value) -> Result<(), Status> {
 }
 
 fn patched(
-    resource: &'static Resource,
+    resource: &Resource,
     old: &Loaded,
     part: Part,
     patch: &Patch,
@@ -155,7 +157,7 @@ fn patched(
 }
 
 fn applied_to(
-    resource: &'static Resource,
+    resource: &Resource,
     live: Option<&Value>,
     applied: &Value,
     force: bool,

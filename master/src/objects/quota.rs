@@ -2,7 +2,7 @@
 //!
 //! The rules are `bramble_master_core::admission::resource_quota`.
 
-use bramble_api::{Resource, Status};
+use bramble_api::Status;
 use bramble_master_core::action::Target;
 use bramble_master_core::admission::resource_quota::{self as quota, Subject};
 use serde_json::Value;
@@ -19,17 +19,17 @@ impl Objects {
         let quotas = Self::resource("", "resourcequotas");
         let (namespace, name) = (&*target.namespace, &*target.name);
         let before = self.get(quotas, namespace, name).await?;
+        let registry = self.registry();
         let mut objects = Vec::new();
         for (group, plural) in quota::tracked(&before) {
-            let tracks = |row: &&&'static Resource| row.group == group && row.plural == plural;
-            let rows = bramble_api::registry::all();
-            let Some(row) = rows.iter().find(tracks).filter(|row| row.namespaced) else { continue };
-            let listed = self.list(row, namespace, &ListOptions::default()).await?.items;
-            objects.extend(listed.into_iter().map(|object| (*row, object)));
+            let kept = registry.kept(&group, &plural).filter(|resource| resource.namespaced);
+            let Some(resource) = kept else { continue };
+            let listed = self.list(resource, namespace, &ListOptions::default()).await?.items;
+            objects.extend(listed.into_iter().map(|object| (resource, object)));
         }
-        let subjects = objects.iter().map(|(row, object)| Subject {
-            group: row.group,
-            plural: row.plural,
+        let subjects = objects.iter().map(|(resource, object)| Subject {
+            group: &resource.group,
+            plural: &resource.plural,
             object,
         });
         let status = quota::recount(&before, subjects);
@@ -84,7 +84,7 @@ mod tests {
         let resource = Objects::resource(group, plural);
         let fields = object.as_object_mut().unwrap();
         fields.insert("apiVersion".to_owned(), resource.api_version().into());
-        fields.insert("kind".to_owned(), resource.kind.into());
+        fields.insert("kind".to_owned(), resource.kind.to_string().into());
         objects.create(resource, namespace, object, &WriteOptions::default()).await
     }
 

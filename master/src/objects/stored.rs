@@ -68,10 +68,10 @@ pub(crate) fn decode_for_columns(entry: &KeyValue) -> Result<Value, Status> {
 ///
 /// 500 when the entry is no JSON object.
 pub(crate) fn served(resource: &Resource, mut entry: KeyValue) -> Result<KeyValue, Status> {
-    if let Some(storage) = &resource.storage {
+    if resource.converted() {
         let mut object: Value =
             serde_json::from_slice(&entry.value).map_err(|_| damaged(&entry.key))?;
-        (storage.read)(&mut object);
+        resource.read(&mut object);
         entry.value = write(&object).map_err(|_| damaged(&entry.key))?.into();
     }
     Ok(entry)
@@ -84,13 +84,12 @@ pub(crate) fn served(resource: &Resource, mut entry: KeyValue) -> Result<KeyValu
 /// 413 when it has become too large or too deep to be read again, whatever it was made of.
 pub(super) fn encode(resource: &Resource, object: &Value) -> Result<Vec<u8>, Status> {
     bounds::check(object)?;
-    let written = match &resource.storage {
-        Some(storage) => {
-            let mut kept = object.clone();
-            (storage.write)(&mut kept);
-            write(&kept)
-        }
-        None => write(object),
+    let written = if resource.converted() {
+        let mut kept = object.clone();
+        resource.write(&mut kept);
+        write(&kept)
+    } else {
+        write(object)
     };
     let bytes = written
         .map_err(|error| Status::internal(format!("could not encode the object: {error}")))?;
@@ -277,12 +276,14 @@ impl<'de> Visitor<'de> for Level {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
     use crate::objects::Objects;
 
-    fn config_maps() -> &'static Resource {
+    fn config_maps() -> &'static Arc<Resource> {
         Objects::resource("", "configmaps")
     }
 

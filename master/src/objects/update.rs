@@ -23,7 +23,7 @@ impl Part {
 impl Objects {
     pub(super) async fn update_object(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         part: Part,
         mut object: Value,
@@ -56,7 +56,7 @@ impl Objects {
 
     pub(super) async fn modify_object(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         namespace: &str,
         name: &str,
         part: Part,
@@ -80,7 +80,7 @@ impl Objects {
     /// fills in defaults, has it changed by those who admit it, checks it.
     pub(super) async fn prepared(
         &self,
-        resource: &'static Resource,
+        resource: &Resource,
         old: &Loaded,
         mut new: Value,
         part: Part,

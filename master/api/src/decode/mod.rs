@@ -88,7 +88,7 @@ pub fn decode(
     media: MediaType,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    decode_kind((resource.group, resource.version, resource.kind), body, media, validation)
+    decode_kind((&resource.group, &resource.version, &resource.kind), body, media, validation)
 }
 
 /// Decodes a body that has to hold an object of a (group, version, kind), such as those of
@@ -119,7 +119,7 @@ pub fn check(
     object: Value,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    check_kind((resource.group, resource.version, resource.kind), object, &[], validation)
+    check_kind((&resource.group, &resource.version, &resource.kind), object, &[], validation)
 }
 
 /// Names the unknown fields of an object, as paths.

@@ -23,7 +23,7 @@ use crate::resource::Resource;
 pub fn apply(resource: &Resource, object: &mut Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
-        (resource.defaults)(fields);
+        resource.fill_in(fields);
     }
 }
 

@@ -12,12 +12,11 @@ mod definitions;
 mod gnostic;
 mod paths;
 
-use std::sync::OnceLock;
-
 use serde_json::{Map, Value, json};
 
 use crate::discovery;
-use crate::registry;
+use crate::registry::Registry;
+use crate::resource::Resource;
 
 /// Version of OpenAPI in which a document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,52 +37,51 @@ impl Dialect {
 
 /// `GET /openapi/v2` as JSON.
 #[must_use]
-pub fn v2_json() -> Vec<u8> {
+pub fn v2_json(registry: &Registry) -> Vec<u8> {
+    let resources = all(registry);
     let mut text = format!("{{\"swagger\":\"2.0\",\"info\":{},\"paths\":", info());
-    write_object(&mut text, paths::items(Dialect::V2, registry::all()));
+    write_object(&mut text, paths::items(Dialect::V2, &resources));
     text.push_str(",\"definitions\":");
-    write_object(&mut text, definitions::all(Dialect::V2, registry::all()));
+    write_object(&mut text, definitions::all(Dialect::V2, &resources));
     text.push('}');
     text.into_bytes()
 }
 
 /// `GET /openapi/v2` as protobuf: the message `openapi.v2.Document`.
 #[must_use]
-pub fn v2_protobuf() -> Vec<u8> {
+pub fn v2_protobuf(registry: &Registry) -> Vec<u8> {
+    let resources = all(registry);
     gnostic::document(
         &info(),
-        paths::items(Dialect::V2, registry::all()),
-        definitions::all(Dialect::V2, registry::all()),
+        paths::items(Dialect::V2, &resources),
+        definitions::all(Dialect::V2, &resources),
     )
 }
 
 /// `GET /openapi/v3` as JSON: where the documents of version 3 are.
 ///
-/// Kept once it is made, since it names a hash of every document.
+/// Names a hash of every document, so whoever asks often keeps it.
 #[must_use]
-pub fn v3_index() -> &'static [u8] {
-    static INDEX: OnceLock<Vec<u8>> = OnceLock::new();
-    INDEX.get_or_init(|| {
-        let mut paths = Map::new();
-        for group in std::iter::once("").chain(discovery::groups()) {
-            for version in discovery::versions(group) {
-                let Some(document) = v3_json(group, version) else { continue };
-                let path = paths::base(group, version);
-                let path = path.trim_start_matches('/');
-                // The hash lets clients keep a document for as long as it does not change.
-                let hash = fingerprint(&document);
-                let url = format!("/openapi/v3/{path}?hash={hash:016X}");
-                paths.insert(path.to_owned(), json!({"serverRelativeURL": url}));
-            }
+pub fn v3_index(registry: &Registry) -> Vec<u8> {
+    let mut paths = Map::new();
+    for group in std::iter::once("").chain(discovery::groups(registry)) {
+        for version in discovery::versions(registry, group) {
+            let Some(document) = v3_json(registry, group, version) else { continue };
+            let path = paths::base(group, version);
+            let path = path.trim_start_matches('/');
+            // The hash lets clients keep a document for as long as it does not change.
+            let hash = fingerprint(&document);
+            let url = format!("/openapi/v3/{path}?hash={hash:016X}");
+            paths.insert(path.to_owned(), json!({"serverRelativeURL": url}));
         }
-        json!({"paths": paths}).to_string().into_bytes()
-    })
+    }
+    json!({"paths": paths}).to_string().into_bytes()
 }
 
 /// `GET /openapi/v3/api/v1` and the like, as JSON; none if there is no such version.
 #[must_use]
-pub fn v3_json(group: &str, version: &str) -> Option<Vec<u8>> {
-    let resources = discovery::of_version(group, version);
+pub fn v3_json(registry: &Registry, group: &str, version: &str) -> Option<Vec<u8>> {
+    let resources = discovery::of_version(registry, group, version);
     if resources.is_empty() {
         return None;
     }
@@ -93,6 +91,10 @@ pub fn v3_json(group: &str, version: &str) -> Option<Vec<u8>> {
     write_object(&mut text, definitions::all(Dialect::V3, &resources));
     text.push_str("}}");
     Some(text.into_bytes())
+}
+
+fn all(registry: &Registry) -> Vec<&Resource> {
+    registry.all().iter().map(|resource| &**resource).collect()
 }
 
 fn info() -> Value {

@@ -13,16 +13,16 @@ pub(super) fn base(group: &str, version: &str) -> String {
 }
 
 /// Path items of these resources: collection and single object.
-pub(super) fn items(
+pub(super) fn items<'a>(
     dialect: Dialect,
-    resources: &[&'static Resource],
-) -> impl Iterator<Item = (String, Value)> {
+    resources: &'a [&Resource],
+) -> impl Iterator<Item = (String, Value)> + use<'a> {
     resources.iter().flat_map(move |resource| {
         let list = if resource.namespaced {
-            let base = base(resource.group, resource.version);
+            let base = base(&resource.group, &resource.version);
             format!("{base}/namespaces/{{namespace}}/{}", resource.plural)
         } else {
-            format!("{}/{}", base(resource.group, resource.version), resource.plural)
+            format!("{}/{}", base(&resource.group, &resource.version), resource.plural)
         };
         let one = format!("{list}/{{name}}");
         let single = resource.question.is_none().then(|| (one, single(dialect, resource)));

@@ -1,19 +1,19 @@
 //! Resources of `admissionregistration.k8s.io/v1`.
 
-use crate::resource::{Resource, Subresource};
+use crate::resource::{Row, Subresource};
 use crate::{defaults, table, validate};
 
 const GROUP: &str = "admissionregistration.k8s.io";
 
 /// Webhooks that change objects.
-pub(super) static MUTATING_WEBHOOKS: Resource = Resource {
+pub(super) static MUTATING_WEBHOOKS: Row = Row {
     categories: &["api-extensions"],
     columns: table::admissionregistration::WEBHOOKS,
     cells: table::admissionregistration::webhooks,
     defaults: defaults::admissionregistration::mutating_webhooks,
     validate: validate::admissionregistration::webhooks,
     generation: true,
-    ..Resource::cluster(
+    ..Row::cluster(
         GROUP,
         "v1",
         "MutatingWebhookConfiguration",
@@ -23,14 +23,14 @@ pub(super) static MUTATING_WEBHOOKS: Resource = Resource {
 };
 
 /// Webhooks that refuse objects.
-pub(super) static VALIDATING_WEBHOOKS: Resource = Resource {
+pub(super) static VALIDATING_WEBHOOKS: Row = Row {
     categories: &["api-extensions"],
     columns: table::admissionregistration::WEBHOOKS,
     cells: table::admissionregistration::webhooks,
     defaults: defaults::admissionregistration::validating_webhooks,
     validate: validate::admissionregistration::webhooks,
     generation: true,
-    ..Resource::cluster(
+    ..Row::cluster(
         GROUP,
         "v1",
         "ValidatingWebhookConfiguration",
@@ -40,7 +40,7 @@ pub(super) static VALIDATING_WEBHOOKS: Resource = Resource {
 };
 
 /// Rules that refuse objects.
-pub(super) static VALIDATING_POLICIES: Resource = Resource {
+pub(super) static VALIDATING_POLICIES: Row = Row {
     categories: &["api-extensions"],
     subresources: &[Subresource::status(GROUP, "v1", "ValidatingAdmissionPolicy")],
     columns: table::admissionregistration::VALIDATING_POLICY,
@@ -48,7 +48,7 @@ pub(super) static VALIDATING_POLICIES: Resource = Resource {
     defaults: defaults::admissionregistration::policy,
     validate: validate::admissionregistration::validating_policy,
     generation: true,
-    ..Resource::cluster(
+    ..Row::cluster(
         GROUP,
         "v1",
         "ValidatingAdmissionPolicy",
@@ -58,14 +58,14 @@ pub(super) static VALIDATING_POLICIES: Resource = Resource {
 };
 
 /// Where those rules hold.
-pub(super) static VALIDATING_BINDINGS: Resource = Resource {
+pub(super) static VALIDATING_BINDINGS: Row = Row {
     categories: &["api-extensions"],
     columns: table::admissionregistration::BINDING,
     cells: table::admissionregistration::binding,
     defaults: defaults::admissionregistration::binding,
     validate: validate::admissionregistration::validating_binding,
     generation: true,
-    ..Resource::cluster(
+    ..Row::cluster(
         GROUP,
         "v1",
         "ValidatingAdmissionPolicyBinding",
@@ -75,14 +75,14 @@ pub(super) static VALIDATING_BINDINGS: Resource = Resource {
 };
 
 /// Rules that change objects.
-pub(super) static MUTATING_POLICIES: Resource = Resource {
+pub(super) static MUTATING_POLICIES: Row = Row {
     categories: &["api-extensions"],
     columns: table::admissionregistration::MUTATING_POLICY,
     cells: table::admissionregistration::mutating_policy,
     defaults: defaults::admissionregistration::policy,
     validate: validate::admissionregistration::mutating_policy,
     generation: true,
-    ..Resource::cluster(
+    ..Row::cluster(
         GROUP,
         "v1",
         "MutatingAdmissionPolicy",
@@ -92,14 +92,14 @@ pub(super) static MUTATING_POLICIES: Resource = Resource {
 };
 
 /// Where those rules hold.
-pub(super) static MUTATING_BINDINGS: Resource = Resource {
+pub(super) static MUTATING_BINDINGS: Row = Row {
     categories: &["api-extensions"],
     columns: table::admissionregistration::BINDING,
     cells: table::admissionregistration::binding,
     defaults: defaults::admissionregistration::binding,
     validate: validate::admissionregistration::binding,
     generation: true,
-    ..Resource::cluster(
+    ..Row::cluster(
         GROUP,
         "v1",
         "MutatingAdmissionPolicyBinding",

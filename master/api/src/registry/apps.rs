@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::resource::{Resource, Strategy, Subresource};
+use crate::resource::{Row, Strategy, Subresource};
 use crate::{defaults, table, validate};
 
 /// Deployments.
-pub(super) static DEPLOYMENTS: Resource = Resource {
+pub(super) static DEPLOYMENTS: Row = Row {
     short_names: &["deploy"],
     categories: &["all"],
     subresources: &[Subresource::status("apps", "v1", "Deployment"), Subresource::scale()],
@@ -17,11 +17,11 @@ pub(super) static DEPLOYMENTS: Resource = Resource {
     validate_update: validate::workload::selector_unchanged,
     generation: true,
     pod_spec: Some("/spec/template/spec"),
-    ..Resource::namespaced("apps", "v1", "Deployment", "deployments", "deployment")
+    ..Row::namespaced("apps", "v1", "Deployment", "deployments", "deployment")
 };
 
 /// Replica sets.
-pub(super) static REPLICA_SETS: Resource = Resource {
+pub(super) static REPLICA_SETS: Row = Row {
     short_names: &["rs"],
     categories: &["all"],
     subresources: &[Subresource::status("apps", "v1", "ReplicaSet"), Subresource::scale()],
@@ -34,11 +34,11 @@ pub(super) static REPLICA_SETS: Resource = Resource {
     generation: true,
     pod_spec: Some("/spec/template/spec"),
     strategy: Strategy { initial_status: |_| json!({"replicas": 0}), ..Strategy::PLAIN },
-    ..Resource::namespaced("apps", "v1", "ReplicaSet", "replicasets", "replicaset")
+    ..Row::namespaced("apps", "v1", "ReplicaSet", "replicasets", "replicaset")
 };
 
 /// Stateful sets.
-pub(super) static STATEFUL_SETS: Resource = Resource {
+pub(super) static STATEFUL_SETS: Row = Row {
     short_names: &["sts"],
     categories: &["all"],
     subresources: &[Subresource::status("apps", "v1", "StatefulSet"), Subresource::scale()],
@@ -53,11 +53,11 @@ pub(super) static STATEFUL_SETS: Resource = Resource {
         initial_status: |_| json!({"replicas": 0, "availableReplicas": 0}),
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced("apps", "v1", "StatefulSet", "statefulsets", "statefulset")
+    ..Row::namespaced("apps", "v1", "StatefulSet", "statefulsets", "statefulset")
 };
 
 /// Daemon sets.
-pub(super) static DAEMON_SETS: Resource = Resource {
+pub(super) static DAEMON_SETS: Row = Row {
     short_names: &["ds"],
     categories: &["all"],
     subresources: &[Subresource::status("apps", "v1", "DaemonSet")],
@@ -75,16 +75,16 @@ pub(super) static DAEMON_SETS: Resource = Resource {
         },
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced("apps", "v1", "DaemonSet", "daemonsets", "daemonset")
+    ..Row::namespaced("apps", "v1", "DaemonSet", "daemonsets", "daemonset")
 };
 
 /// Revisions of stateful sets and daemon sets.
-pub(super) static CONTROLLER_REVISIONS: Resource = Resource {
+pub(super) static CONTROLLER_REVISIONS: Row = Row {
     columns: table::apps::CONTROLLER_REVISION,
     cells: table::apps::controller_revision,
     validate: validate::workload::controller_revision,
     validate_update: validate::workload::controller_revision_update,
-    ..Resource::namespaced(
+    ..Row::namespaced(
         "apps",
         "v1",
         "ControllerRevision",

@@ -1,13 +1,13 @@
 //! Resources of `autoscaling`: horizontal autoscalers, kept as version 2 and served as 1, too.
 
-use crate::resource::{Resource, Storage, Subresource};
+use crate::resource::{Row, Storage, Subresource};
 use crate::{convert, defaults, table, validate};
 
 /// What both versions share.
-const BASE: Resource = Resource {
+const BASE: Row = Row {
     short_names: &["hpa"],
     categories: &["all"],
-    ..Resource::namespaced(
+    ..Row::namespaced(
         "autoscaling",
         "v2",
         "HorizontalPodAutoscaler",
@@ -17,7 +17,7 @@ const BASE: Resource = Resource {
 };
 
 /// Horizontal autoscalers, as they are kept.
-pub(super) static AUTOSCALERS: Resource = Resource {
+pub(super) static AUTOSCALERS: Row = Row {
     subresources: &[Subresource::status("autoscaling", "v2", "HorizontalPodAutoscaler")],
     columns: table::autoscaling::COLUMNS,
     cells: table::autoscaling::cells,
@@ -27,7 +27,7 @@ pub(super) static AUTOSCALERS: Resource = Resource {
 };
 
 /// The same in their first version, which knows of processor use only.
-pub(super) static AUTOSCALERS_V1: Resource = Resource {
+pub(super) static AUTOSCALERS_V1: Row = Row {
     version: "v1",
     subresources: &[Subresource::status("autoscaling", "v1", "HorizontalPodAutoscaler")],
     columns: table::PLAIN_COLUMNS,

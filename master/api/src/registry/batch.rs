@@ -1,10 +1,10 @@
 //! Resources of `batch/v1`.
 
-use crate::resource::{Resource, Strategy, Subresource};
+use crate::resource::{Row, Strategy, Subresource};
 use crate::{defaults, strategy, table, validate};
 
 /// Jobs.
-pub(super) static JOBS: Resource = Resource {
+pub(super) static JOBS: Row = Row {
     categories: &["all"],
     subresources: &[Subresource::status("batch", "v1", "Job")],
     fields: &["status.successful"],
@@ -17,11 +17,11 @@ pub(super) static JOBS: Resource = Resource {
     pod_spec: Some("/spec/template/spec"),
     // Dependents stay by default in this version, as upstream has it.
     strategy: Strategy { named: strategy::job::named, orphans: true, ..Strategy::PLAIN },
-    ..Resource::namespaced("batch", "v1", "Job", "jobs", "job")
+    ..Row::namespaced("batch", "v1", "Job", "jobs", "job")
 };
 
 /// Jobs that recur.
-pub(super) static CRON_JOBS: Resource = Resource {
+pub(super) static CRON_JOBS: Row = Row {
     short_names: &["cj"],
     categories: &["all"],
     subresources: &[Subresource::status("batch", "v1", "CronJob")],
@@ -31,5 +31,5 @@ pub(super) static CRON_JOBS: Resource = Resource {
     validate: validate::batch::cron_job,
     generation: true,
     pod_spec: Some("/spec/jobTemplate/spec/template/spec"),
-    ..Resource::namespaced("batch", "v1", "CronJob", "cronjobs", "cronjob")
+    ..Row::namespaced("batch", "v1", "CronJob", "cronjobs", "cronjob")
 };

@@ -1,6 +1,6 @@
 //! Resources of `certificates.k8s.io/v1`.
 
-use crate::resource::{Handler, Resource, STATUS_VERBS, Strategy, Subresource};
+use crate::resource::{Handler, Row, STATUS_VERBS, Strategy, Subresource};
 use crate::validate::names;
 use crate::{table, validate};
 
@@ -8,7 +8,7 @@ const GROUP: &str = "certificates.k8s.io";
 const KIND: &str = "CertificateSigningRequest";
 
 /// Requests for certificates.
-pub(super) static SIGNING_REQUESTS: Resource = Resource {
+pub(super) static SIGNING_REQUESTS: Row = Row {
     short_names: &["csr"],
     subresources: &[
         // An approval is a condition of the status.
@@ -28,11 +28,5 @@ pub(super) static SIGNING_REQUESTS: Resource = Resource {
     validate: validate::certificates::signing_request,
     validate_update: validate::certificates::update,
     strategy: Strategy { name: names::path_segment, ..Strategy::PLAIN },
-    ..Resource::cluster(
-        GROUP,
-        "v1",
-        KIND,
-        "certificatesigningrequests",
-        "certificatesigningrequest",
-    )
+    ..Row::cluster(GROUP, "v1", KIND, "certificatesigningrequests", "certificatesigningrequest")
 };

@@ -1,10 +1,10 @@
 //! Row of `coordination.k8s.io/v1`: Lease.
 
-use crate::resource::{Resource, Strategy};
+use crate::resource::{Row, Strategy};
 use crate::{strategy, table, validate};
 
 /// Leases.
-pub(super) static LEASES: Resource = Resource {
+pub(super) static LEASES: Row = Row {
     columns: table::lease::COLUMNS,
     cells: table::lease::cells,
     validate: validate::configuration::lease,
@@ -13,5 +13,5 @@ pub(super) static LEASES: Resource = Resource {
         unconditional_update: false,
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced("coordination.k8s.io", "v1", "Lease", "leases", "lease")
+    ..Row::namespaced("coordination.k8s.io", "v1", "Lease", "leases", "lease")
 };

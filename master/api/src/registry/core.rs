@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::resource::{Resource, Strategy, Subresource};
+use crate::resource::{Row, Strategy, Subresource};
 use crate::{defaults, table, validate};
 
 /// Replication controllers.
-pub(super) static REPLICATION_CONTROLLERS: Resource = Resource {
+pub(super) static REPLICATION_CONTROLLERS: Row = Row {
     short_names: &["rc"],
     categories: &["all"],
     subresources: &[Subresource::status("", "v1", "ReplicationController"), Subresource::scale()],
@@ -22,7 +22,7 @@ pub(super) static REPLICATION_CONTROLLERS: Resource = Resource {
         orphans: true,
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced(
+    ..Row::namespaced(
         "",
         "v1",
         "ReplicationController",
@@ -32,7 +32,7 @@ pub(super) static REPLICATION_CONTROLLERS: Resource = Resource {
 };
 
 /// Persistent volumes.
-pub(super) static PERSISTENT_VOLUMES: Resource = Resource {
+pub(super) static PERSISTENT_VOLUMES: Row = Row {
     short_names: &["pv"],
     subresources: &[Subresource::status("", "v1", "PersistentVolume")],
     fields: &["name"],
@@ -42,11 +42,11 @@ pub(super) static PERSISTENT_VOLUMES: Resource = Resource {
     validate: validate::core::persistent_volume,
     validate_update: validate::core::persistent_volume_update,
     strategy: Strategy { initial_status: |_| json!({"phase": "Pending"}), ..Strategy::PLAIN },
-    ..Resource::cluster("", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume")
+    ..Row::cluster("", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume")
 };
 
 /// Claims of persistent volumes.
-pub(super) static PERSISTENT_VOLUME_CLAIMS: Resource = Resource {
+pub(super) static PERSISTENT_VOLUME_CLAIMS: Row = Row {
     short_names: &["pvc"],
     subresources: &[Subresource::status("", "v1", "PersistentVolumeClaim")],
     fields: &["name"],
@@ -56,7 +56,7 @@ pub(super) static PERSISTENT_VOLUME_CLAIMS: Resource = Resource {
     validate: validate::core::persistent_volume_claim,
     validate_update: validate::core::persistent_volume_claim_update,
     strategy: Strategy { initial_status: |_| json!({"phase": "Pending"}), ..Strategy::PLAIN },
-    ..Resource::namespaced(
+    ..Row::namespaced(
         "",
         "v1",
         "PersistentVolumeClaim",
@@ -66,43 +66,43 @@ pub(super) static PERSISTENT_VOLUME_CLAIMS: Resource = Resource {
 };
 
 /// Quotas of namespaces.
-pub(super) static RESOURCE_QUOTAS: Resource = Resource {
+pub(super) static RESOURCE_QUOTAS: Row = Row {
     short_names: &["quota"],
     subresources: &[Subresource::status("", "v1", "ResourceQuota")],
     columns: table::core::RESOURCE_QUOTA,
     cells: table::core::resource_quota,
     validate: validate::core::resource_quota,
     validate_update: validate::core::resource_quota_update,
-    ..Resource::namespaced("", "v1", "ResourceQuota", "resourcequotas", "resourcequota")
+    ..Row::namespaced("", "v1", "ResourceQuota", "resourcequotas", "resourcequota")
 };
 
 /// Limits of what objects of a namespace may ask for.
-pub(super) static LIMIT_RANGES: Resource = Resource {
+pub(super) static LIMIT_RANGES: Row = Row {
     short_names: &["limits"],
     columns: table::CREATED_AT_COLUMNS,
     cells: table::created_at_cells,
     defaults: defaults::core::limit_range,
     validate: validate::core::limit_range,
-    ..Resource::namespaced("", "v1", "LimitRange", "limitranges", "limitrange")
+    ..Row::namespaced("", "v1", "LimitRange", "limitranges", "limitrange")
 };
 
 /// Templates of pods.
-pub(super) static POD_TEMPLATES: Resource = Resource {
+pub(super) static POD_TEMPLATES: Row = Row {
     columns: table::core::POD_TEMPLATE,
     cells: table::core::pod_template,
     defaults: defaults::core::pod_template,
     validate: validate::core::pod_template,
     pod_spec: Some("/template/spec"),
     generation: true,
-    ..Resource::namespaced("", "v1", "PodTemplate", "podtemplates", "podtemplate")
+    ..Row::namespaced("", "v1", "PodTemplate", "podtemplates", "podtemplate")
 };
 
 /// Addresses of services, as they were before slices.
-pub(super) static ENDPOINTS: Resource = Resource {
+pub(super) static ENDPOINTS: Row = Row {
     short_names: &["ep"],
     columns: table::core::ENDPOINTS,
     cells: table::core::endpoints,
     defaults: defaults::core::endpoints,
     validate: validate::core::endpoints,
-    ..Resource::namespaced("", "v1", "Endpoints", "endpoints", "endpoints")
+    ..Row::namespaced("", "v1", "Endpoints", "endpoints", "endpoints")
 };

@@ -1,10 +1,10 @@
 //! Row of `discovery.k8s.io/v1`: EndpointSlice.
 
-use crate::resource::{Resource, Strategy};
+use crate::resource::{Row, Strategy};
 use crate::{defaults, table, validate};
 
 /// Endpoint slices.
-pub(super) static ENDPOINT_SLICES: Resource = Resource {
+pub(super) static ENDPOINT_SLICES: Row = Row {
     columns: table::endpoint_slice::COLUMNS,
     cells: table::endpoint_slice::cells,
     defaults: defaults::service::endpoint_slice,
@@ -12,11 +12,5 @@ pub(super) static ENDPOINT_SLICES: Resource = Resource {
     validate_update: validate::service::endpoint_slice_update,
     generation: true,
     strategy: Strategy { unconditional_update: false, ..Strategy::PLAIN },
-    ..Resource::namespaced(
-        "discovery.k8s.io",
-        "v1",
-        "EndpointSlice",
-        "endpointslices",
-        "endpointslice",
-    )
+    ..Row::namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice")
 };

@@ -1,10 +1,10 @@
 //! Resources of `v1` and `events.k8s.io/v1`: Event, which is kept in its first form.
 
-use crate::resource::{Class, Resource, Storage, Strategy};
+use crate::resource::{Class, Row, Storage, Strategy};
 use crate::{convert, table, validate};
 
 /// Events.
-pub(super) static EVENTS: Resource = Resource {
+pub(super) static EVENTS: Row = Row {
     short_names: &["ev"],
     fields: &[
         "involvedObject.kind",
@@ -28,11 +28,11 @@ pub(super) static EVENTS: Resource = Resource {
         outlives_namespace: true,
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced("", "v1", "Event", "events", "event")
+    ..Row::namespaced("", "v1", "Event", "events", "event")
 };
 
 /// The same events in the form of their own group.
-pub(super) static EVENTS_OF_GROUP: Resource = Resource {
+pub(super) static EVENTS_OF_GROUP: Row = Row {
     short_names: &["ev"],
     fields: &[
         "regarding.kind",
@@ -59,5 +59,5 @@ pub(super) static EVENTS_OF_GROUP: Resource = Resource {
         outlives_namespace: true,
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced("events.k8s.io", "v1", "Event", "events", "event")
+    ..Row::namespaced("events.k8s.io", "v1", "Event", "events", "event")
 };

@@ -1,4 +1,7 @@
-//! All resources that this API has: a descriptor each, found by path or by kind.
+//! The resources that an API has: a descriptor each, found by path or by kind.
+//!
+//! A set of them is never changed. What comes and goes while the program runs makes another set,
+//! and whoever answers a request holds one to its end.
 //!
 //! A new plain kind is a descriptor in the module of its group here, and what it has of columns,
 //! defaults and rules in the module of the same name in `table`, `defaults` and `validate`.
@@ -27,10 +30,12 @@ mod scheduling;
 mod service;
 mod storage;
 
-use crate::resource::Resource;
+use std::sync::{Arc, LazyLock};
+
+use crate::resource::{Resource, Row};
 
 /// Core first, then by group; of more than one form of the same objects the kept one first.
-static ALL: &[&Resource] = &[
+static ROWS: &[&Row] = &[
     &configuration::CONFIG_MAPS,
     &core::ENDPOINTS,
     &event::EVENTS,
@@ -97,24 +102,68 @@ static ALL: &[&Resource] = &[
     &storage::VOLUME_ATTRIBUTES_CLASSES,
 ];
 
-/// Every resource; core first, then by group.
-#[must_use]
-pub fn all() -> &'static [&'static Resource] {
-    ALL
+/// A set of resources.
+#[derive(Debug)]
+pub struct Registry {
+    /// Core first, then by group; of more than one form of the same objects the kept one first.
+    resources: Vec<Arc<Resource>>,
 }
 
-/// Finds the resource of a path.
+static BUILT_IN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
+    let resources = ROWS.iter().map(|row| Arc::new(Resource::built_in(row))).collect();
+    Arc::new(Registry { resources })
+});
+
+/// The set of what is built in.
 #[must_use]
-pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    ALL.iter().copied().find(|resource| {
-        resource.group == group && resource.version == version && resource.plural == plural
-    })
+pub fn built_in() -> &'static Arc<Registry> {
+    &BUILT_IN
 }
 
-/// Finds the resource of a kind.
+/// Every built-in resource.
 #[must_use]
-pub fn by_kind(group: &str, kind: &str) -> Option<&'static Resource> {
-    ALL.iter().copied().find(|resource| resource.group == group && resource.kind == kind)
+pub fn all() -> &'static [Arc<Resource>] {
+    BUILT_IN.all()
+}
+
+/// Finds the built-in resource of a path.
+#[must_use]
+pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Arc<Resource>> {
+    BUILT_IN.find(group, version, plural)
+}
+
+/// Finds the built-in resource of a kind.
+#[must_use]
+pub fn by_kind(group: &str, kind: &str) -> Option<&'static Arc<Resource>> {
+    BUILT_IN.by_kind(group, kind)
+}
+
+impl Registry {
+    /// Every resource; core first, then by group.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Resource>] {
+        &self.resources
+    }
+
+    /// Finds the resource of a path.
+    #[must_use]
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
+        self.resources.iter().find(|resource| {
+            resource.group == group && resource.version == version && resource.plural == plural
+        })
+    }
+
+    /// Finds the resource of a kind, in the form in which it is kept if there are more.
+    #[must_use]
+    pub fn by_kind(&self, group: &str, kind: &str) -> Option<&Arc<Resource>> {
+        self.resources.iter().find(|resource| resource.group == group && resource.kind == kind)
+    }
+
+    /// Finds the resource of a name, in the form in which it is kept if there are more.
+    #[must_use]
+    pub fn kept(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
+        self.resources.iter().find(|resource| resource.group == group && resource.plural == plural)
+    }
 }
 
 #[cfg(test)]

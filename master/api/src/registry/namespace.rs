@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::resource::{Handler, Resource, Strategy, Subresource};
+use crate::resource::{Handler, Row, Strategy, Subresource};
 use crate::validate::{self, names};
 use crate::{defaults, strategy, table};
 
 /// Namespaces.
-pub(super) static NAMESPACES: Resource = Resource {
+pub(super) static NAMESPACES: Row = Row {
     short_names: &["ns"],
     // Namespaces are deleted one by one only, as upstream has it.
     verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
@@ -38,5 +38,5 @@ pub(super) static NAMESPACES: Resource = Resource {
         deleting: strategy::namespace::deleting,
         ..Strategy::PLAIN
     },
-    ..Resource::cluster("", "v1", "Namespace", "namespaces", "namespace")
+    ..Row::cluster("", "v1", "Namespace", "namespaces", "namespace")
 };

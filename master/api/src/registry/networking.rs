@@ -1,12 +1,12 @@
 //! Resources of `networking.k8s.io/v1`.
 
-use crate::resource::{Resource, Strategy, Subresource};
+use crate::resource::{Row, Strategy, Subresource};
 use crate::{defaults, table, validate};
 
 const GROUP: &str = "networking.k8s.io";
 
 /// Ways in, by host and path.
-pub(super) static INGRESSES: Resource = Resource {
+pub(super) static INGRESSES: Row = Row {
     short_names: &["ing"],
     subresources: &[Subresource::status(GROUP, "v1", "Ingress")],
     columns: table::networking::INGRESS,
@@ -17,43 +17,43 @@ pub(super) static INGRESSES: Resource = Resource {
         initial_status: |_| serde_json::json!({"loadBalancer": {}}),
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced(GROUP, "v1", "Ingress", "ingresses", "ingress")
+    ..Row::namespaced(GROUP, "v1", "Ingress", "ingresses", "ingress")
 };
 
 /// Who makes ingresses work.
-pub(super) static INGRESS_CLASSES: Resource = Resource {
+pub(super) static INGRESS_CLASSES: Row = Row {
     columns: table::networking::INGRESS_CLASS,
     cells: table::networking::ingress_class,
     defaults: defaults::networking::ingress_class,
     validate: validate::networking::ingress_class,
     validate_update: validate::networking::ingress_class_update,
     generation: true,
-    ..Resource::cluster(GROUP, "v1", "IngressClass", "ingressclasses", "ingressclass")
+    ..Row::cluster(GROUP, "v1", "IngressClass", "ingressclasses", "ingressclass")
 };
 
 /// Who may talk to whom.
-pub(super) static NETWORK_POLICIES: Resource = Resource {
+pub(super) static NETWORK_POLICIES: Row = Row {
     short_names: &["netpol"],
     columns: table::networking::NETWORK_POLICY,
     cells: table::networking::network_policy,
     defaults: defaults::networking::network_policy,
     validate: validate::networking::network_policy,
     generation: true,
-    ..Resource::namespaced(GROUP, "v1", "NetworkPolicy", "networkpolicies", "networkpolicy")
+    ..Row::namespaced(GROUP, "v1", "NetworkPolicy", "networkpolicies", "networkpolicy")
 };
 
 /// Ranges that cluster addresses are dealt from.
-pub(super) static SERVICE_CIDRS: Resource = Resource {
+pub(super) static SERVICE_CIDRS: Row = Row {
     subresources: &[Subresource::status(GROUP, "v1", "ServiceCIDR")],
     columns: table::networking::SERVICE_CIDR,
     cells: table::networking::service_cidr,
     validate: validate::networking::service_cidr,
     validate_update: validate::networking::service_cidr_update,
-    ..Resource::cluster(GROUP, "v1", "ServiceCIDR", "servicecidrs", "servicecidr")
+    ..Row::cluster(GROUP, "v1", "ServiceCIDR", "servicecidrs", "servicecidr")
 };
 
 /// Cluster addresses that are taken.
-pub(super) static IP_ADDRESSES: Resource = Resource {
+pub(super) static IP_ADDRESSES: Row = Row {
     short_names: &["ip"],
     fields: &["spec.parentRef.name"],
     columns: table::networking::IP_ADDRESS,
@@ -61,5 +61,5 @@ pub(super) static IP_ADDRESSES: Resource = Resource {
     validate: validate::networking::ip_address,
     validate_update: validate::networking::ip_address_update,
     strategy: Strategy { name: validate::networking::ip_address_name, ..Strategy::PLAIN },
-    ..Resource::cluster(GROUP, "v1", "IPAddress", "ipaddresses", "ipaddress")
+    ..Row::cluster(GROUP, "v1", "IPAddress", "ipaddresses", "ipaddress")
 };

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::resource::{Holds, Resource, Strategy, Subresource};
+use crate::resource::{Holds, Row, Strategy, Subresource};
 use crate::{table, validate};
 
 /// Nodes.
-pub(super) static NODES: Resource = Resource {
+pub(super) static NODES: Row = Row {
     short_names: &["no"],
     subresources: &[Subresource::status("", "v1", "Node")],
     fields: &["spec.unschedulable"],
@@ -20,5 +20,5 @@ pub(super) static NODES: Resource = Resource {
         initial_status: |object| object.get("status").cloned().unwrap_or_else(|| json!({})),
         ..Strategy::PLAIN
     },
-    ..Resource::cluster("", "v1", "Node", "nodes", "node")
+    ..Row::cluster("", "v1", "Node", "nodes", "node")
 };

@@ -1,10 +1,10 @@
 //! Row of `v1`: Pod.
 
-use crate::resource::{Handler, Resource, Strategy, Subresource};
+use crate::resource::{Handler, Row, Strategy, Subresource};
 use crate::{defaults, strategy, table, validate};
 
 /// Pods.
-pub(super) static PODS: Resource = Resource {
+pub(super) static PODS: Row = Row {
     short_names: &["po"],
     categories: &["all"],
     subresources: &[
@@ -73,5 +73,5 @@ pub(super) static PODS: Resource = Resource {
         grace_s: strategy::pod::grace_s,
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced("", "v1", "Pod", "pods", "pod")
+    ..Row::namespaced("", "v1", "Pod", "pods", "pod")
 };

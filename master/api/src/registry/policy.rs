@@ -1,10 +1,10 @@
 //! Resources of `policy/v1`.
 
-use crate::resource::{Resource, Strategy, Subresource};
+use crate::resource::{Row, Strategy, Subresource};
 use crate::{table, validate};
 
 /// How many pods may be missing on purpose.
-pub(super) static POD_DISRUPTION_BUDGETS: Resource = Resource {
+pub(super) static POD_DISRUPTION_BUDGETS: Row = Row {
     short_names: &["pdb"],
     subresources: &[Subresource::status("policy", "v1", "PodDisruptionBudget")],
     columns: table::policy::POD_DISRUPTION_BUDGET,
@@ -19,7 +19,7 @@ pub(super) static POD_DISRUPTION_BUDGETS: Resource = Resource {
         },
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced(
+    ..Row::namespaced(
         "policy",
         "v1",
         "PodDisruptionBudget",

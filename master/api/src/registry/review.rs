@@ -1,12 +1,12 @@
 //! Questions of `authentication.k8s.io/v1` and `authorization.k8s.io/v1`: created, answered, not kept.
 
-use crate::resource::{Question, Resource};
+use crate::resource::{Question, Row};
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// Who asks.
-pub(super) static SELF_SUBJECT_REVIEWS: Resource = Resource::question(
+pub(super) static SELF_SUBJECT_REVIEWS: Row = Row::question(
     AUTHENTICATION,
     "SelfSubjectReview",
     "selfsubjectreviews",
@@ -15,18 +15,13 @@ pub(super) static SELF_SUBJECT_REVIEWS: Resource = Resource::question(
 );
 
 /// Whose a token is.
-pub(super) static TOKEN_REVIEWS: Resource = Resource::question(
-    AUTHENTICATION,
-    "TokenReview",
-    "tokenreviews",
-    "tokenreview",
-    Question::Token,
-);
+pub(super) static TOKEN_REVIEWS: Row =
+    Row::question(AUTHENTICATION, "TokenReview", "tokenreviews", "tokenreview", Question::Token);
 
 /// What somebody may do in a namespace.
-pub(super) static LOCAL_SUBJECT_ACCESS_REVIEWS: Resource = Resource {
+pub(super) static LOCAL_SUBJECT_ACCESS_REVIEWS: Row = Row {
     namespaced: true,
-    ..Resource::question(
+    ..Row::question(
         AUTHORIZATION,
         "LocalSubjectAccessReview",
         "localsubjectaccessreviews",
@@ -36,7 +31,7 @@ pub(super) static LOCAL_SUBJECT_ACCESS_REVIEWS: Resource = Resource {
 };
 
 /// What the one who asks may do.
-pub(super) static SELF_SUBJECT_ACCESS_REVIEWS: Resource = Resource::question(
+pub(super) static SELF_SUBJECT_ACCESS_REVIEWS: Row = Row::question(
     AUTHORIZATION,
     "SelfSubjectAccessReview",
     "selfsubjectaccessreviews",
@@ -45,7 +40,7 @@ pub(super) static SELF_SUBJECT_ACCESS_REVIEWS: Resource = Resource::question(
 );
 
 /// All that the one who asks may do in a namespace.
-pub(super) static SELF_SUBJECT_RULES_REVIEWS: Resource = Resource::question(
+pub(super) static SELF_SUBJECT_RULES_REVIEWS: Row = Row::question(
     AUTHORIZATION,
     "SelfSubjectRulesReview",
     "selfsubjectrulesreviews",
@@ -54,7 +49,7 @@ pub(super) static SELF_SUBJECT_RULES_REVIEWS: Resource = Resource::question(
 );
 
 /// What somebody may do.
-pub(super) static SUBJECT_ACCESS_REVIEWS: Resource = Resource::question(
+pub(super) static SUBJECT_ACCESS_REVIEWS: Row = Row::question(
     AUTHORIZATION,
     "SubjectAccessReview",
     "subjectaccessreviews",

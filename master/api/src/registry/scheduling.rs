@@ -1,10 +1,10 @@
 //! Resources of `scheduling.k8s.io/v1`.
 
-use crate::resource::Resource;
+use crate::resource::Row;
 use crate::{defaults, table, validate};
 
 /// Priorities of pods.
-pub(super) static PRIORITY_CLASSES: Resource = Resource {
+pub(super) static PRIORITY_CLASSES: Row = Row {
     short_names: &["pc"],
     columns: table::scheduling::PRIORITY_CLASS,
     cells: table::scheduling::priority_class,
@@ -12,11 +12,5 @@ pub(super) static PRIORITY_CLASSES: Resource = Resource {
     validate: validate::priority_class::priority_class,
     validate_update: validate::priority_class::update,
     generation: true,
-    ..Resource::cluster(
-        "scheduling.k8s.io",
-        "v1",
-        "PriorityClass",
-        "priorityclasses",
-        "priorityclass",
-    )
+    ..Row::cluster("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "priorityclass")
 };

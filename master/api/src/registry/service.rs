@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::resource::{Holds, Resource, Strategy, Subresource};
+use crate::resource::{Holds, Row, Strategy, Subresource};
 use crate::validate::names;
 use crate::{defaults, table, validate};
 
 /// Services.
-pub(super) static SERVICES: Resource = Resource {
+pub(super) static SERVICES: Row = Row {
     short_names: &["svc"],
     categories: &["all"],
     subresources: &[Subresource::status("", "v1", "Service")],
@@ -23,5 +23,5 @@ pub(super) static SERVICES: Resource = Resource {
         holds: Holds::ServiceAddresses,
         ..Strategy::PLAIN
     },
-    ..Resource::namespaced("", "v1", "Service", "services", "service")
+    ..Row::namespaced("", "v1", "Service", "services", "service")
 };

@@ -22,7 +22,7 @@ fn example(resource: &Resource) -> Value {
             "resources": ["*"]}]}]});
     let constraints = json!({"resourceRules": [{"operations": ["*"], "apiGroups": ["*"],
         "apiVersions": ["*"], "resources": ["*"]}]});
-    match resource.kind {
+    match &*resource.kind {
         "Pod" => json!({"spec": template["spec"]}),
         "PodTemplate" => json!({"template": template}),
         "ReplicationController" => json!({"spec": {"template": template}}),
@@ -141,9 +141,9 @@ fn a_good_object_of_each_resource_is_created_updated_and_printed() {
         defaults::apply(resource, &mut again);
         assert_eq!(again, object, "{}", resource.group_resource());
         assert!(validate::update(resource, &object, &again).is_empty(), "{}", resource.kind);
-        let cells = (resource.cells)(&object, 0);
-        assert_eq!(cells.len(), resource.columns.len(), "{}", resource.kind);
-        for (cell, column) in cells.iter().zip(resource.columns) {
+        let cells = resource.cells(&object, 0);
+        assert_eq!(cells.len(), resource.columns().len(), "{}", resource.kind);
+        for (cell, column) in cells.iter().zip(resource.columns()) {
             let fits = match column.kind {
                 "integer" => cell.is_i64() || cell.is_u64(),
                 "boolean" => cell.is_boolean(),
@@ -157,19 +157,19 @@ fn a_good_object_of_each_resource_is_created_updated_and_printed() {
 #[test]
 fn kept_and_served_forms_lead_to_each_other() {
     for resource in all() {
-        let Some(storage) = &resource.storage else { continue };
-        let kept = all().iter().find(|kept| {
-            kept.storage.is_none() && kept.group == storage.group && kept.plural == resource.plural
-        });
+        if !resource.converted() {
+            continue;
+        }
+        let kept =
+            all().iter().find(|kept| !kept.converted() && kept.prefix() == resource.prefix());
         let kept = kept.unwrap_or_else(|| panic!("nobody keeps {}", resource.group_resource()));
-        assert_eq!(kept.prefix(), resource.prefix());
         let object = created(resource);
         let mut other = object.clone();
-        (storage.write)(&mut other);
+        resource.write(&mut other);
         assert_eq!(other["apiVersion"], kept.api_version());
         let decoded = decode::check(kept, other.clone(), FieldValidation::Strict);
         assert!(decoded.is_ok(), "{}: {other}", resource.kind);
-        (storage.read)(&mut other);
+        resource.read(&mut other);
         assert_eq!(other, object, "{}", resource.kind);
     }
 }
@@ -178,10 +178,9 @@ fn kept_and_served_forms_lead_to_each_other() {
 fn no_group_is_kept_where_something_else_is() {
     for resource in all() {
         // `core` stands for the group without a name, `bramble` for what is no object.
-        assert!(!["core", "bramble"].contains(&resource.group));
-        let same = all()
-            .iter()
-            .filter(|other| other.prefix() == resource.prefix() && other.storage.is_none());
+        assert!(!["core", "bramble"].contains(&&*resource.group));
+        let same =
+            all().iter().filter(|other| other.prefix() == resource.prefix() && !other.converted());
         assert_eq!(same.count(), 1, "{}", resource.prefix());
     }
 }
@@ -190,17 +189,17 @@ fn no_group_is_kept_where_something_else_is() {
 fn every_resource_has_a_schema_and_is_found() {
     for resource in all() {
         assert!(resource.schema().is_some(), "{}", resource.kind);
-        let found = find(resource.group, resource.version, resource.plural).unwrap();
+        let found = find(&resource.group, &resource.version, &resource.plural).unwrap();
         assert_eq!(found.kind, resource.kind);
-        assert_eq!(by_kind(resource.group, resource.kind).unwrap().plural, resource.plural);
+        assert_eq!(by_kind(&resource.group, &resource.kind).unwrap().plural, resource.plural);
     }
 }
 
 #[test]
 fn rows_have_as_many_cells_as_columns() {
     for resource in all() {
-        let cells = (resource.cells)(&json!({}), 0);
-        assert_eq!(cells.len(), resource.columns.len(), "{}", resource.kind);
+        let cells = resource.cells(&json!({}), 0);
+        assert_eq!(cells.len(), resource.columns().len(), "{}", resource.kind);
     }
 }
 

@@ -85,7 +85,7 @@ pub fn table(
     let rows: Vec<Value> = items
         .iter()
         .map(|item| {
-            let mut row = json!({"cells": (resource.cells)(item, now)});
+            let mut row = json!({"cells": resource.cells(item, now)});
             let object = match include {
                 IncludeObject::None => None,
                 IncludeObject::Metadata => Some(json!({
@@ -101,7 +101,7 @@ pub fn table(
             row
         })
         .collect();
-    let columns = if with_columns { definitions(resource.columns) } else { Value::Null };
+    let columns = if with_columns { definitions(resource.columns()) } else { Value::Null };
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",

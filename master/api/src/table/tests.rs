@@ -9,7 +9,8 @@ const NOW: &str = "2026-01-01T01:00:00Z";
 
 fn check(group: &str, kind: &str, object: Value, expected: &[&str]) {
     let resource = registry::by_kind(group, kind).unwrap();
-    let cells: Vec<String> = (resource.cells)(&object, timestamp::parse(NOW).unwrap())
+    let cells: Vec<String> = resource
+        .cells(&object, timestamp::parse(NOW).unwrap())
         .iter()
         .map(|cell| cell.as_str().map_or_else(|| cell.to_string(), ToOwned::to_owned))
         .collect();

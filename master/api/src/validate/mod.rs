@@ -46,7 +46,7 @@ const IMMUTABLE: &str = "field is immutable";
 pub fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     metadata::create(resource, object, &mut errors);
-    errors.extend((resource.validate)(object));
+    errors.extend(resource.validate(object));
     errors.list()
 }
 
@@ -55,8 +55,8 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
 pub fn update(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     metadata::update(old, new, &mut errors);
-    errors.extend((resource.validate)(new));
-    errors.extend((resource.validate_update)(old, new));
+    errors.extend(resource.validate(new));
+    errors.extend(resource.validate_update(old, new));
     errors.list()
 }
 

@@ -20,7 +20,7 @@ pub(super) struct DefaultStorageClass;
 impl Plugin for DefaultStorageClass {
     fn concerns(&self, attempt: &Attempt<'_>) -> bool {
         let claims = Objects::resource("", "persistentvolumeclaims");
-        attempt.operation == Operation::Create && std::ptr::eq(attempt.resource, claims)
+        attempt.operation == Operation::Create && attempt.of(claims)
     }
 
     async fn mutate(

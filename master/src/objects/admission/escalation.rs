@@ -83,8 +83,8 @@ impl Escalation {
         let asked = Attributes {
             verb: "bind".to_owned(),
             group: GROUP.to_owned(),
-            version: of.version.to_owned(),
-            resource: of.plural.to_owned(),
+            version: of.version.to_string(),
+            resource: of.plural.to_string(),
             namespace: attempt.namespace.to_owned(),
             name: role.name.clone(),
             ..Attributes::default()
@@ -108,9 +108,9 @@ impl Escalation {
     ) -> bool {
         let asked = Attributes {
             verb: verb.to_owned(),
-            group: resource.group.to_owned(),
-            version: resource.version.to_owned(),
-            resource: resource.plural.to_owned(),
+            group: resource.group.to_string(),
+            version: resource.version.to_string(),
+            resource: resource.plural.to_string(),
             namespace: attempt.namespace.to_owned(),
             name: meta::text(object, "name").to_owned(),
             ..Attributes::default()

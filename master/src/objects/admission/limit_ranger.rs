@@ -24,7 +24,7 @@ impl Plugin for LimitRanger {
     fn concerns(&self, attempt: &Attempt<'_>) -> bool {
         let claims = Objects::resource("", "persistentvolumeclaims");
         let pod = is_pod(attempt.resource) && attempt.operation == Operation::Create;
-        let claim = std::ptr::eq(attempt.resource, claims);
+        let claim = attempt.of(claims);
         attempt.operation != Operation::Delete && attempt.subresource.is_none() && (pod || claim)
     }
 

@@ -18,7 +18,7 @@ pub(super) struct Priority;
 impl Plugin for Priority {
     fn concerns(&self, attempt: &Attempt<'_>) -> bool {
         let classes = Objects::resource("scheduling.k8s.io", "priorityclasses");
-        let about = is_pod(attempt.resource) || std::ptr::eq(attempt.resource, classes);
+        let about = is_pod(attempt.resource) || attempt.of(classes);
         attempt.operation != Operation::Delete && attempt.subresource.is_none() && about
     }
 

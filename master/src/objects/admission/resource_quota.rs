@@ -21,7 +21,7 @@ pub(super) struct ResourceQuota;
 impl Plugin for ResourceQuota {
     fn concerns(&self, attempt: &Attempt<'_>) -> bool {
         let resource = attempt.resource;
-        let changes = matches!(resource.plural, "services" | "persistentvolumeclaims");
+        let changes = matches!(&*resource.plural, "services" | "persistentvolumeclaims");
         let written = match attempt.operation {
             Operation::Create => true,
             // Whatever else changes uses no more than before.
@@ -45,7 +45,7 @@ impl Plugin for ResourceQuota {
         let quotas = Objects::resource("", "resourcequotas");
         let listed = objects.list(quotas, attempt.namespace, &ListOptions::default()).await?;
         let resource = attempt.resource;
-        let subject = Subject { group: resource.group, plural: resource.plural, object };
+        let subject = Subject { group: &resource.group, plural: &resource.plural, object };
         for mut found in listed.items {
             let used = match quota::check(&found, subject, attempt.old) {
                 quota::Verdict::Unconcerned => continue,

@@ -23,7 +23,7 @@ pub(super) struct SigningRequests {
 impl Plugin for SigningRequests {
     fn concerns(&self, attempt: &Attempt<'_>) -> bool {
         let requests = Objects::resource("certificates.k8s.io", "certificatesigningrequests");
-        std::ptr::eq(attempt.resource, requests) && attempt.operation != Operation::Delete
+        attempt.of(requests) && attempt.operation != Operation::Delete
     }
 
     async fn mutate(
@@ -98,7 +98,7 @@ impl SigningRequests {
         [signer.to_owned(), format!("{domain}/*")].into_iter().any(|name| {
             let asked = Attributes {
                 verb: verb.to_owned(),
-                group: requests.group.to_owned(),
+                group: requests.group.to_string(),
                 version: "*".to_owned(),
                 resource: "signers".to_owned(),
                 name,

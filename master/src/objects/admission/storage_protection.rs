@@ -14,7 +14,7 @@ use crate::objects::{Objects, meta};
 pub(super) struct StorageProtection;
 
 fn finalizer(attempt: &Attempt<'_>) -> Option<&'static str> {
-    let is = |plural: &str| std::ptr::eq(attempt.resource, Objects::resource("", plural));
+    let is = |plural: &str| attempt.of(Objects::resource("", plural));
     if is("persistentvolumeclaims") {
         Some(CLAIM_PROTECTION)
     } else {
