@@ -481,6 +481,14 @@ impl Status {
         status
     }
 
+    /// As this, with a cause by which clients tell why.
+    #[must_use]
+    pub fn because(mut self, reason: &'static str, message: impl Into<String>) -> Self {
+        let cause = StatusCause { reason, message: message.into(), field: String::new() };
+        self.details.get_or_insert_default().causes.push(cause);
+        self
+    }
+
     /// The request could not be finished in time.
     #[must_use]
     pub fn timeout(message: impl Into<String>) -> Self {

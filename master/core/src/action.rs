@@ -175,6 +175,16 @@ pub enum Action {
         /// The component that reports it, such as `deployment-controller`.
         component: &'static str,
     },
+    /// Sets a condition to true, with what went wrong as its message, if the action that it follows
+    /// failed; else nothing.
+    ConditionIfFailed {
+        /// The object that the condition is about.
+        target: Target,
+        /// The condition.
+        kind: &'static str,
+        /// Its reason.
+        reason: &'static str,
+    },
     /// Replaces all taints of a node.
     SetNodeTaints {
         /// The node.
@@ -220,6 +230,12 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it only tells how the action went that it follows.
+    #[must_use]
+    pub const fn tells(&self) -> bool {
+        matches!(self, Self::Event { .. } | Self::ConditionIfFailed { .. })
+    }
+
     /// The existing object that this action changes; `None` for creations.
     #[must_use]
     pub const fn target(&self) -> Option<&Target> {
@@ -237,6 +253,7 @@ impl Action {
             | Self::RemoveFinalizer { target, .. }
             | Self::FinalizeNamespace { target, .. }
             | Self::SetOwnerReferences { target, .. }
+            | Self::ConditionIfFailed { target, .. }
             | Self::Event { involved: target, .. } => Some(target),
             Self::ReplaceEndpointSlice { target, .. } => target.as_ref(),
         }

@@ -8,6 +8,7 @@ pub mod daemon_set;
 #[cfg(test)]
 mod deadline_tests;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint_slice;
 pub mod garbage;
 pub mod job;
@@ -25,6 +26,7 @@ mod owner;
 pub mod persistent_volume;
 pub mod pod_garbage_collector;
 pub mod replica_set;
+pub mod replication_controller;
 pub mod resource_quota;
 mod revisions;
 mod rollout;
@@ -68,7 +70,9 @@ pub fn reconcile(world: &World<'_>) -> Outcome {
     outcome.merge(node_identity::reconcile(snapshot, contacts, now));
     outcome.merge(node_power::reconcile(snapshot, power, now));
     outcome.merge(replica_set::reconcile(snapshot, now));
+    outcome.merge(replication_controller::reconcile(snapshot, now));
     outcome.merge(deployment::reconcile(snapshot, now));
+    outcome.merge(disruption::reconcile(snapshot, now));
     outcome.merge(namespace_basics::reconcile(snapshot, root_ca));
     outcome.merge(stateful_set::reconcile(snapshot, now));
     outcome.merge(daemon_set::reconcile(snapshot, now));

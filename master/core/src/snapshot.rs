@@ -216,6 +216,12 @@ impl Snapshot {
         &self.storage
     }
 
+    /// All disruption budgets.
+    #[must_use]
+    pub const fn disruption_budgets(&self) -> &Objects<BudgetView> {
+        &self.budgets
+    }
+
     /// The disruption budgets of a namespace, by name.
     pub fn disruption_budgets_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<BudgetView>> {
         in_namespace(&self.budgets, namespace)

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use bramble_api::{Resource, Status, patch};
 use bramble_master_core::action::{Action, EventKind, Propagation, Target};
 use bramble_master_core::slow_start::SlowStart;
-use bramble_master_core::view::condition::Condition;
+use bramble_master_core::view::condition::{self, Condition};
 use bramble_master_core::view::resource;
+use bramble_master_core::view::timestamp::Timestamp;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::events::{EventRecorder, Involved, Occurrence};
+use crate::clock;
 use crate::objects::{self, DeleteOptions, Objects, Part, WriteOptions};
 
 /// Writes at a time: enough to fill a group commit, and bounded.
@@ -83,10 +85,9 @@ impl Executor {
                 tracing::debug!(object, %status, "action no longer fits");
             } else {
                 tracing::warn!(object, %status, "action failed");
-                let told = actions.find(|next| matches!(next, Action::Event { .. }));
-                if let Some(event) = told.and_then(|event| failure(event, &status)) {
-                    // Recording an event never fails.
-                    let _ = self.act(&event).await;
+                for told in actions.by_ref().filter_map(|next| failure(next, &status)) {
+                    // What cannot be told now is told when it fails again.
+                    let _ = self.act(&told).await;
                 }
             }
             return Some(action);
@@ -124,6 +125,7 @@ impl Executor {
                 let (namespace, name) = (&*target.namespace, &*target.name);
                 self.objects.bind(namespace, name, Some(&target.uid), node, &options).await
             }
+            Action::ConditionIfFailed { .. } => Ok(()),
             Action::RecountQuota { target } => self.objects.recount_quota(target).await,
             Action::Nominate { target, node, conditions } => {
                 let node = node.as_deref().map_or(Value::Null, Value::from);
@@ -223,7 +225,7 @@ impl Executor {
             "status": "True",
             "reason": reason,
             "message": message,
-            "lastTransitionTime": crate::clock::timestamp(),
+            "lastTransitionTime": clock::timestamp(),
         });
         self.modify(target, Part::Status, |pod| merge_condition(pod, &condition)).await?;
         let options =
@@ -291,7 +293,7 @@ impl Plan {
         // Where the last action is that an event may tell of.
         let mut last = Last::Nothing;
         for action in actions {
-            if matches!(action, Action::Event { .. }) {
+            if action.tells() {
                 let group = match &last {
                     Last::Nothing => None,
                     Last::Single => single.last_mut(),
@@ -341,8 +343,14 @@ fn owner(action: &Action) -> Option<String> {
 }
 
 /// What is told instead of a success; none for other events.
-fn failure(event: Action, status: &Status) -> Option<Action> {
-    let Action::Event { involved, involved_kind, reason, component, .. } = event else {
+fn failure(told: Action, status: &Status) -> Option<Action> {
+    if let Action::ConditionIfFailed { target, kind, reason } = told {
+        let now = Timestamp(i64::try_from(clock::time_of_day_ms()).unwrap_or(i64::MAX));
+        let why = status.to_string();
+        let conditions = vec![Condition::new(kind, condition::Status::True, reason, &why, now)];
+        return Some(Action::SetConditions { target, conditions });
+    }
+    let Action::Event { involved, involved_kind, reason, component, .. } = told else {
         return None;
     };
     let (reason, done) = match reason {
@@ -487,6 +495,15 @@ mod tests {
         assert_eq!((kind, reason), (EventKind::Warning, "FailedCreate"));
         assert_eq!(message, "Error creating: no");
         assert_eq!(failure(event("set", "Scaled"), &Status::bad_request("no")), None);
+        let kind = "ReplicaFailure";
+        let told =
+            Action::ConditionIfFailed { target: target("set"), kind, reason: "FailedCreate" };
+        let Some(Action::SetConditions { conditions, .. }) =
+            failure(told, &Status::bad_request("no"))
+        else {
+            panic!("nothing is told");
+        };
+        assert_eq!((&*conditions[0].kind, conditions[0].message.as_deref()), (kind, Some("no")));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub const TEMPLATE_HASH: &str = "pod-template-hash";
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
 const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
 const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
+/// The annotations that a set has of its own.
+const OWN: [&str; 3] = [REVISION, DESIRED_REPLICAS, MAX_REPLICAS];
 const COMPONENT: &str = "deployment-controller";
 
 /// One of a deployment's replica sets, with its pods counted and its size planned.
@@ -94,6 +96,10 @@ pub fn reconcile_one(snapshot: &Snapshot, deployment: &DeploymentView, now: Time
     }
     let template = normalized(&deployment.spec.template.to_value());
     adopt(snapshot, deployment, &mut outcome);
+    if !outcome.actions.is_empty() {
+        // Sets that are taken over count, with their pods and revisions, before anything is made.
+        return outcome;
+    }
     let mut owned = owned_sets(snapshot, deployment, &template, now);
     let revision = owned.old.iter().map(OwnedSet::revision).max().unwrap_or_default() + 1;
     let mut created = None;
@@ -155,7 +161,7 @@ pub fn reconcile_one(snapshot: &Snapshot, deployment: &DeploymentView, now: Time
         now,
         &mut outcome,
     );
-    if complete && !spec.paused {
+    if complete || spec.paused {
         clean_up(deployment, &owned, &mut outcome);
     }
     outcome
@@ -221,7 +227,8 @@ fn owned_sets<'a>(
             counted.running |= !pod.terminated();
             counted.pods += i32::from(pod.active());
             counted.ready += i32::from(pod.active() && pod.ready());
-            let available = pod.available(deployment.spec.min_ready_seconds, now);
+            // By the set's own measure: one that is taken over may have had another.
+            let available = pod.available(set.spec.min_ready_seconds, now);
             counted.available += i32::from(pod.active() && available);
         }
         let same = owned.new.is_none() && normalized(&set.spec.template.to_value()) == *template;
@@ -331,6 +338,12 @@ fn resize(deployment: &DeploymentView, owned: &Owned<'_>, revision: i64, outcome
         }
         if newest && planned.revision() < revision {
             annotations.insert(REVISION.to_owned(), json!(revision.to_string()));
+        }
+        if newest {
+            // Such as the cause of a change, which is told with a revision.
+            let own = deployment.meta.annotations.iter().filter(|(key, _)| !OWN.contains(key));
+            let differs = own.filter(|(key, value)| meta.annotations.get(key) != Some(*value));
+            annotations.extend(differs.map(|(key, value)| (key.to_owned(), json!(value))));
         }
         if newest && planned.set.spec.min_ready_seconds != deployment.spec.min_ready_seconds {
             merge_spec(&mut patch, "minReadySeconds", json!(deployment.spec.min_ready_seconds));

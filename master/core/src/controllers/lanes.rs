@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Outcome, World, cron_job, daemon_set, deployment, endpoint_slice, garbage, job,
+    Outcome, World, cron_job, daemon_set, deployment, disruption, endpoint_slice, garbage, job,
     namespace_basics, namespaces, node_identity, node_lifecycle, node_power, persistent_volume,
-    replica_set, resource_quota, stateful_set,
+    replica_set, replication_controller, resource_quota, stateful_set,
 };
 use crate::action::Action;
 use crate::membership::Contacts;
@@ -40,8 +40,12 @@ pub enum Lane {
     NodePower,
     /// Replica sets.
     ReplicaSets,
+    /// Replication controllers.
+    ReplicationControllers,
     /// Deployments.
     Deployments,
+    /// Disruption budgets.
+    DisruptionBudgets,
     /// Claims, and volumes, whose keys have no namespace.
     PersistentVolumes,
     /// Quotas; only what a change concerns is counted anew, and everything now and then.
@@ -63,13 +67,15 @@ pub enum Lane {
 }
 
 /// All lanes, those that move traffic first.
-pub const LANES: [Lane; 15] = [
+pub const LANES: [Lane; 17] = [
     Lane::Endpoints,
     Lane::NodeLifecycle,
     Lane::NodeIdentity,
     Lane::NodePower,
     Lane::ReplicaSets,
+    Lane::ReplicationControllers,
     Lane::Deployments,
+    Lane::DisruptionBudgets,
     Lane::NamespaceBasics,
     Lane::PersistentVolumes,
     Lane::ResourceQuotas,
@@ -96,7 +102,11 @@ impl Lane {
             }
             Self::NodeIdentity | Self::NodePower => [nameless()].into(),
             Self::ReplicaSets => snapshot.replica_sets().keys().cloned().collect(),
+            Self::ReplicationControllers => {
+                snapshot.workloads().replication_controllers.keys().cloned().collect()
+            }
             Self::Deployments => snapshot.deployments().keys().cloned().collect(),
+            Self::DisruptionBudgets => snapshot.disruption_budgets().keys().cloned().collect(),
             Self::PersistentVolumes => {
                 let storage = snapshot.storage();
                 storage.volumes.keys().chain(storage.claims.keys()).cloned().collect()
@@ -134,6 +144,10 @@ impl Lane {
                 .get(key)
                 .map(|deployment| deployment::reconcile_one(snapshot, deployment, now))
                 .unwrap_or_default(),
+            Self::ReplicationControllers => {
+                replication_controller::reconcile_key(snapshot, key, now)
+            }
+            Self::DisruptionBudgets => disruption::reconcile_key(snapshot, key, now),
             Self::PersistentVolumes => persistent_volume::reconcile_key(snapshot, key),
             Self::ResourceQuotas => resource_quota::reconcile_key(snapshot, key),
             Self::StatefulSets => stateful_set::reconcile_key(snapshot, key, now),
@@ -296,6 +310,10 @@ impl Lanes {
             self.dirty(Lane::NamespaceBasics, namespace);
         }
         let key = &id.key;
+        if disruption::scales(&id.resource) {
+            let budgets = snapshot.disruption_budgets();
+            self.note_all(Lane::DisruptionBudgets, budgets, &key.namespace);
+        }
         if id.resource == Resource::PODS {
             if let Some(pod) = snapshot.pods().get(key) {
                 self.note_pod(snapshot, pod);
@@ -379,6 +397,8 @@ impl Lanes {
             return;
         }
         let (workloads, namespace) = (snapshot.workloads(), &meta.namespace);
+        let controllers = &workloads.replication_controllers;
+        self.note_all(Lane::ReplicationControllers, controllers, namespace);
         self.note_all(Lane::StatefulSets, &workloads.stateful_sets, namespace);
         self.note_all(Lane::DaemonSets, &workloads.daemon_sets, namespace);
         self.note_all(Lane::Jobs, &workloads.jobs, namespace);
@@ -404,6 +424,12 @@ impl Lanes {
             self.dirty(Lane::NodeLifecycle, nameless());
         }
         self.note_services_of(snapshot, pod);
+        for budget in snapshot.disruption_budgets_in(&pod.meta.namespace) {
+            if budget.covers(&pod.meta.labels) {
+                let key = key_of(&budget.meta.namespace, &budget.meta.name);
+                self.dirty(Lane::DisruptionBudgets, key);
+            }
+        }
         let key = key_of(&pod.meta.namespace, &pod.meta.name);
         self.note_dependent(snapshot, &ObjectId { resource: Resource::PODS, key });
         self.todo(Lane::Jobs).dirty.extend(job::job_of(pod));
@@ -482,13 +508,16 @@ impl Lanes {
     }
 }
 
-/// The lane of a workload that has pods, jobs or revisions of its own.
+/// The lane of what is looked after by its own name alone: workloads that have pods, jobs or
+/// revisions of their own, and budgets.
 fn lane_of(resource: &Resource) -> Option<Lane> {
     let lanes = [
         (Resource::STATEFUL_SETS, Lane::StatefulSets),
         (Resource::DAEMON_SETS, Lane::DaemonSets),
         (Resource::JOBS, Lane::Jobs),
         (Resource::CRON_JOBS, Lane::CronJobs),
+        (Resource::REPLICATION_CONTROLLERS, Lane::ReplicationControllers),
+        (Resource::POD_DISRUPTION_BUDGETS, Lane::DisruptionBudgets),
     ];
     lanes.into_iter().find(|(of, _)| of == resource).map(|(_, lane)| lane)
 }

@@ -25,6 +25,9 @@ enum Step {
     Node { name: u8 },
     Contact { node: u8, reachable: bool },
     Namespace { name: u8 },
+    Workload { kind: u8, name: u8, count: u8, image: u8 },
+    Budget { name: u8, app: u8, count: u8 },
+    Ended { pod: u8, well: bool },
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -45,6 +48,18 @@ fn any_step() -> impl Strategy<Value = Step> {
         small().prop_map(|name| Step::Node { name }),
         (small(), any::<bool>()).prop_map(|(node, reachable)| Step::Contact { node, reachable }),
         small().prop_map(|name| Step::Namespace { name }),
+        (0..5u8, small(), 0..4u8, small()).prop_map(|(kind, name, count, image)| Step::Workload {
+            kind,
+            name,
+            count,
+            image
+        }),
+        (small(), small(), small()).prop_map(|(name, app, count)| Step::Budget {
+            name,
+            app,
+            count
+        }),
+        (any::<u8>(), any::<bool>()).prop_map(|(pod, well)| Step::Ended { pod, well }),
     ]
 }
 
@@ -69,6 +84,21 @@ fn take(model: &mut Model, contacts: &mut Contacts, step: &Step) {
             let object = json!({"spec": {"replicas": replicas,
                 "selector": {"matchLabels": labels}, "template": template}});
             model.put(&format!("/apps/deployments/{}/web-{name}", namespace(name)), object);
+        }
+        Step::Workload { kind, name, count, image } => {
+            workload(model, kind, name, count, image);
+        }
+        Step::Budget { name, app, count } => {
+            let selector = json!({"matchLabels": {"app": format!("app-{app}")}});
+            let bound = if count == 0 { json!("50%") } else { json!(count) };
+            let key = format!("/policy/poddisruptionbudgets/{}/pdb-{name}", namespace(app));
+            model.put(&key, json!({"spec": {"selector": selector, "maxUnavailable": bound}}));
+        }
+        Step::Ended { pod, well } => {
+            if let Some(key) = pick(model, pod, is_pod) {
+                let phase = if well { "Succeeded" } else { "Failed" };
+                model.merge(&key, &json!({"status": {"phase": phase, "conditions": []}}));
+            }
         }
         Step::Service { name, app } => {
             let ports = json!([{"port": 80, "protocol": "TCP"}]);
@@ -128,6 +158,43 @@ fn take(model: &mut Model, contacts: &mut Contacts, step: &Step) {
                 model.put(&key, object);
             }
         }
+    }
+}
+
+/// Puts a workload of some kind there; one that is there stays a number and a template apart.
+fn workload(model: &mut Model, kind: u8, name: u8, count: u8, image: u8) {
+    let app = format!("app-{name}");
+    let labels = json!({"app": app, "kind": kind.to_string()});
+    let template = json!({"metadata": {"labels": labels}, "spec": {"restartPolicy": "Never",
+        "containers": [{"name": "c", "image": format!("image-{image}")}]}});
+    let selector = json!({"matchLabels": labels});
+    let mut spec = json!({"replicas": count, "selector": selector, "template": template});
+    let path = match kind {
+        0 => {
+            spec["selector"] = labels;
+            "core/replicationcontrollers"
+        }
+        1 => {
+            spec["podManagementPolicy"] = if image == 0 { json!("Parallel") } else { json!("") };
+            spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+            "apps/statefulsets"
+        }
+        2 => "apps/daemonsets",
+        3 => {
+            spec["completions"] = json!(count);
+            spec["parallelism"] = json!(2);
+            spec["backoffLimit"] = json!(1);
+            "batch/jobs"
+        }
+        _ => {
+            spec = json!({"schedule": "* * * * *", "jobTemplate": {"spec": spec}});
+            "batch/cronjobs"
+        }
+    };
+    let key = format!("/{path}/{}/w-{name}", namespace(name));
+    // What a job is to do is never changed.
+    if kind != 3 || model.get(&key).is_null() {
+        model.put(&key, json!({ "spec": spec }));
     }
 }
 

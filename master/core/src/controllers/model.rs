@@ -127,7 +127,7 @@ impl Model {
             let mut kept = Vec::new();
             let mut told = true;
             for action in actions {
-                if matches!(action, Action::Event { .. }) {
+                if action.tells() {
                     kept.extend(told.then_some(action));
                     continue;
                 }
@@ -202,7 +202,7 @@ impl Model {
         let mut all_done = true;
         for action in actions {
             if let Some(target) = action.target()
-                && !matches!(action, Action::Event { .. })
+                && !action.tells()
                 && !self.current(target)
             {
                 all_done = false;
@@ -250,7 +250,8 @@ impl Model {
             Action::Bind { target, node, .. } => {
                 self.merge(&key_of(&target), &json!({"spec": {"nodeName": node}}));
             }
-            Action::RecountQuota { .. } => {}
+            // Nothing fails here.
+            Action::RecountQuota { .. } | Action::ConditionIfFailed { .. } => {}
             Action::Nominate { target, node, .. } => {
                 let patch = json!({"status": {"nominatedNodeName": node}});
                 self.merge(&key_of(&target), &patch);

@@ -93,7 +93,7 @@ impl<'a> Owner<'a> {
     }
 
     /// Lets go of what is its own no more.
-    fn release(&self, resource: &Resource, meta: &Meta) -> Action {
+    pub(super) fn release(&self, resource: &Resource, meta: &Meta) -> Action {
         let others = meta.owner_references.iter().filter(|owner| owner.uid != self.meta.uid);
         let owner_references = others.cloned().collect();
         Action::SetOwnerReferences { target: Target::of(resource, meta), owner_references }

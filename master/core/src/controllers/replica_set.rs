@@ -8,15 +8,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Outcome;
+use super::owner::{Owner, delete_pod};
 use super::rollout::safe_suffix;
-use crate::action::{Action, EventKind, Target};
+use crate::action::{Action, EventKind};
 use crate::snapshot::{Snapshot, in_namespace};
 use crate::view::condition::{Condition, Status, find};
 use crate::view::labels::Labels;
-use crate::view::meta::OwnerReference;
 use crate::view::pod::{Phase, PodView};
 use crate::view::replica_set::ReplicaSetView;
 use crate::view::resource::Resource;
@@ -34,7 +34,7 @@ pub const WAITING_MAX: usize = 500;
 const ROOM_INTERVAL_MS: i64 = 10_000;
 
 /// Condition of a set whose pods cannot all be created, as upstream.
-const REPLICA_FAILURE: &str = "ReplicaFailure";
+pub(super) const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 const NO_ROOM: &str = "the cluster has more pods than its nodes can take; more are created when \
      there is room";
@@ -42,7 +42,17 @@ const NO_ROOM: &str = "the cluster has more pods than its nodes can take; more a
 /// The annotation by which a user ranks pods for deletion; lower goes first.
 pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-const COMPONENT: &str = "replicaset-controller";
+/// Who acts for the set.
+fn owner(set: &ReplicaSetView) -> Owner<'_> {
+    static RESOURCE: Resource = Resource::REPLICA_SETS;
+    Owner {
+        resource: &RESOURCE,
+        api_version: "apps/v1",
+        kind: "ReplicaSet",
+        component: "replicaset-controller",
+        meta: &set.meta,
+    }
+}
 
 /// Compares wanted with present for every replica set and returns the difference.
 #[must_use]
@@ -71,31 +81,39 @@ fn room(snapshot: &Snapshot) -> usize {
 /// Compares wanted with present for one replica set.
 #[must_use]
 pub fn reconcile_one(snapshot: &Snapshot, set: &ReplicaSetView, now: Timestamp) -> Outcome {
+    reconcile_as(&owner(set), snapshot, set, now)
+}
+
+/// As [`reconcile_one`], for what is a set under another name.
+pub(super) fn reconcile_as(
+    owner: &Owner<'_>,
+    snapshot: &Snapshot,
+    set: &ReplicaSetView,
+    now: Timestamp,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut limited = false;
     let mut owned: Vec<&Arc<PodView>> = Vec::new();
     for pod in snapshot.pods_controlled_by(&set.meta.uid) {
         if set.spec.selector.selects(&pod.meta.labels) {
             owned.push(pod);
-        } else if !pod.meta.deleting() {
+        } else if !pod.meta.deleting() && !set.meta.deleting() {
             // Its labels were changed: a user takes it out of the set to look at it.
-            let others = pod.meta.owner_references.iter().filter(|it| it.uid != set.meta.uid);
-            let target = Target::of(&Resource::PODS, &pod.meta);
-            let owner_references = others.cloned().collect();
-            outcome.actions.push(Action::SetOwnerReferences { target, owner_references });
+            outcome.actions.push(owner.release(&Resource::PODS, &pod.meta));
         }
     }
     if !set.meta.deleting() {
-        adopt(snapshot, set, &mut owned, &mut outcome);
+        adopt(owner, snapshot, set, &mut owned, &mut outcome);
         let active: Vec<&Arc<PodView>> = owned.iter().copied().filter(|pod| pod.active()).collect();
-        limited = scale(snapshot, set, &active, now, &mut outcome);
+        limited = scale(owner, snapshot, set, &active, now, &mut outcome);
     }
-    report_status(set, &owned, limited, now, &mut outcome);
+    report_status(owner, set, &owned, limited, now, &mut outcome);
     outcome
 }
 
 /// Takes pods without a controller that the selector selects.
 fn adopt<'a>(
+    owner: &Owner<'_>,
     snapshot: &'a Snapshot,
     set: &ReplicaSetView,
     owned: &mut Vec<&'a Arc<PodView>>,
@@ -107,29 +125,14 @@ fn adopt<'a>(
             && set.spec.selector.selects(&pod.meta.labels)
     });
     for pod in orphans {
-        let mut owner_references = pod.meta.owner_references.clone();
-        owner_references.retain(|owner| owner.uid != set.meta.uid);
-        owner_references.push(owner_reference(set));
-        let target = Target::of(&Resource::PODS, &pod.meta);
-        outcome.actions.push(Action::SetOwnerReferences { target, owner_references });
+        outcome.actions.push(owner.adopt(&Resource::PODS, &pod.meta));
         owned.push(pod);
-    }
-}
-
-/// The reference of a pod to the set that controls it.
-fn owner_reference(set: &ReplicaSetView) -> OwnerReference {
-    OwnerReference {
-        api_version: Arc::from("apps/v1"),
-        kind: Arc::from("ReplicaSet"),
-        name: Arc::clone(&set.meta.name),
-        uid: Arc::clone(&set.meta.uid),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
     }
 }
 
 /// Creates what is missing or deletes what is too many; tells whether there was no room for all.
 fn scale(
+    owner: &Owner<'_>,
     snapshot: &Snapshot,
     set: &ReplicaSetView,
     active: &[&Arc<PodView>],
@@ -144,26 +147,30 @@ fn scale(
         if created < missing {
             outcome.wake_at(Timestamp(now.0.saturating_add(ROOM_INTERVAL_MS)));
         }
+        let failed = find(&set.status.conditions, REPLICA_FAILURE).is_some();
+        let template = set.spec.template.to_value();
         for name in free_names(snapshot, set, created) {
-            outcome.actions.push(Action::Create {
-                resource: Resource::PODS,
-                namespace: Arc::clone(&set.meta.namespace),
-                object: new_pod(set, &name),
-            });
+            let mut pod = owner.pod(&template, &name);
+            let prefix = format!("{}-", set.meta.name);
+            super::owner::set(&mut pod, &["metadata"], "generateName", json!(prefix));
+            outcome.actions.push(owner.create(Resource::PODS, pod));
             let message = format!("Created pod: {name}");
-            outcome.actions.push(event(set, EventKind::Normal, "SuccessfulCreate", message));
+            outcome.actions.push(owner.event(EventKind::Normal, "SuccessfulCreate", message));
+            if !failed {
+                outcome.actions.push(Action::ConditionIfFailed {
+                    target: owner.target(),
+                    kind: REPLICA_FAILURE,
+                    reason: "FailedCreate",
+                });
+            }
         }
         return created < missing;
     }
     let surplus = (active.len() - wanted).min(BURST_MAX);
     for pod in ranked_for_deletion(active, now).into_iter().take(surplus) {
-        outcome.actions.push(Action::Delete {
-            target: Target::of(&Resource::PODS, &pod.meta),
-            grace_seconds: None,
-            propagation: None,
-        });
+        outcome.actions.push(delete_pod(pod));
         let message = format!("Deleted pod: {}", pod.meta.name);
-        outcome.actions.push(event(set, EventKind::Normal, "SuccessfulDelete", message));
+        outcome.actions.push(owner.event(EventKind::Normal, "SuccessfulDelete", message));
     }
     false
 }
@@ -224,39 +231,8 @@ fn free_names(snapshot: &Snapshot, set: &ReplicaSetView, count: usize) -> Vec<St
         .collect()
 }
 
-/// A pod made from the set's template.
-fn new_pod(set: &ReplicaSetView, name: &str) -> Value {
-    let template = set.spec.template.to_value();
-    let copied = |field: &str| template.pointer(&format!("/metadata/{field}")).cloned();
-    let mut metadata = json!({
-        "name": name,
-        "generateName": format!("{}-", set.meta.name),
-        "namespace": set.meta.namespace,
-        "ownerReferences": [owner_reference(set)],
-    });
-    if let Some(metadata) = metadata.as_object_mut() {
-        for field in ["labels", "annotations", "finalizers"] {
-            if let Some(value) = copied(field).filter(|value| !value.is_null()) {
-                metadata.insert(field.to_owned(), value);
-            }
-        }
-    }
-    let spec = template.get("spec").cloned().unwrap_or_else(|| json!({}));
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-}
-
-fn event(set: &ReplicaSetView, kind: EventKind, reason: &'static str, message: String) -> Action {
-    Action::Event {
-        involved: Target::of(&Resource::REPLICA_SETS, &set.meta),
-        involved_kind: "ReplicaSet",
-        kind,
-        reason,
-        message,
-        component: COMPONENT,
-    }
-}
-
 fn report_status(
+    owner: &Owner<'_>,
     set: &ReplicaSetView,
     owned: &[&Arc<PodView>],
     limited: bool,
@@ -289,11 +265,13 @@ fn report_status(
         status.available_replicas,
         status.observed_generation,
     );
-    let failure = find(&status.conditions, REPLICA_FAILURE);
-    let told = limited != failure.is_some();
+    let failed = find(&status.conditions, REPLICA_FAILURE).is_some();
+    // A failure to create is told until there are as many as there are to be.
+    let missing = replicas < set.spec.replicas() && !set.meta.deleting();
+    let told = if failed { !missing } else { limited };
     if limited && told {
         let message = format!("Error creating: {NO_ROOM}");
-        outcome.actions.push(event(set, EventKind::Warning, "FailedCreate", message));
+        outcome.actions.push(owner.event(EventKind::Warning, "FailedCreate", message));
     }
     if told || present != (replicas, labeled, ready, available, set.meta.generation) {
         let mut patch = json!({
@@ -315,10 +293,8 @@ fn report_status(
                 patch.insert("conditions".to_owned(), json!(conditions));
             }
         }
-        outcome.actions.push(Action::UpdateStatus {
-            target: Target::of(&Resource::REPLICA_SETS, &set.meta),
-            patch: json!({ "status": patch }),
-        });
+        let target = owner.target();
+        outcome.actions.push(Action::UpdateStatus { target, patch: json!({ "status": patch }) });
     }
 }
 
@@ -331,6 +307,7 @@ fn template_labels(set: &ReplicaSetView) -> Labels {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::super::model::{Model, NOW};
     use super::*;

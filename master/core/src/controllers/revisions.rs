@@ -34,6 +34,16 @@ pub(super) struct Revisions<'a> {
     pub(super) collisions: i64,
 }
 
+impl Revisions<'_> {
+    /// The count of collisions as the status has it: absent for as long as there was none.
+    pub(super) fn collision_count(&self, status: &Value) -> Value {
+        match (self.collisions, status.get("collisionCount")) {
+            (0, None) => Value::Null,
+            (count, _) => json!(count),
+        }
+    }
+}
+
 /// The patch that leads back to a template.
 fn data(template: &Value) -> Value {
     let mut template = template.clone();

@@ -198,6 +198,12 @@ impl Run<'_> {
         budget: &mut usize,
     ) -> bool {
         let Some(pod) = pod else {
+            let name = identity::pod_name(self.set, ordinal);
+            let key = ObjectKey::new(&self.set.meta.namespace, &name);
+            let taken = self.snapshot.pods().contains_key(&key);
+            if taken || claims::stale(self.snapshot, self.set, ordinal) {
+                return self.ordered();
+            }
             *budget -= 1;
             self.create(ordinal);
             return self.ordered();
@@ -255,8 +261,8 @@ impl Run<'_> {
 
     /// Deletes pods beyond the wanted number, highest ordinal first; true if the rest has to wait.
     fn scale_down(&mut self, pods: &Pods<'_>, budget: &mut usize) -> bool {
-        let unhealthy = |pod: &&Arc<PodView>| !running_and_ready(pod) || pod.meta.deleting();
-        // The first unhealthy pod of all may go although it is not ready.
+        let unhealthy = |pod: &&Arc<PodView>| !self.available(pod) || pod.meta.deleting();
+        // The first unhealthy pod of all may go although it is not available.
         let first_unhealthy = pods
             .replicas
             .iter()

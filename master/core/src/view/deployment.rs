@@ -19,6 +19,12 @@ pub enum IntOrString {
 }
 
 impl IntOrString {
+    /// Whether it is a part of something.
+    #[must_use]
+    pub fn percent(&self) -> bool {
+        matches!(self, Self::Text(text) if text.ends_with('%'))
+    }
+
     /// Its value as a part of `total`; percentages are rounded up or down. Nonsense is 0.
     #[must_use]
     pub fn of(&self, total: i32, round_up: bool) -> i32 {
@@ -88,6 +94,12 @@ impl DeploymentSpec {
     #[must_use]
     pub fn replicas(&self) -> i32 {
         self.replicas.unwrap_or(1)
+    }
+
+    /// Whether a roll-out without progress is to be reported; the largest number means never.
+    #[must_use]
+    pub fn has_progress_deadline(&self) -> bool {
+        self.progress_deadline_seconds != Some(i64::from(i32::MAX))
     }
 
     /// Whether all old pods go before the first new one comes.

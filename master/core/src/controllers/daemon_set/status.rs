@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::Outcome;
 use super::super::owner::{Owner, or_absent};
@@ -21,6 +21,12 @@ pub(super) fn report(
     now: Timestamp,
     outcome: &mut Outcome,
 ) {
+    let collisions = revisions.collision_count(&set.status);
+    if revisions.update.is_none() && !set.meta.deleting() {
+        // A generation is observed once it has a revision.
+        outcome.actions.extend(owner.report(&set.status, json!({"collisionCount": collisions})));
+        return;
+    }
     let hash = revisions.update.map(|update| hash_of(update));
     let (mut desired, mut current, mut misplaced) = (0_usize, 0_usize, 0_usize);
     let (mut ready, mut available, mut updated) = (0_usize, 0_usize, 0_usize);
@@ -45,10 +51,6 @@ pub(super) fn report(
             outcome.wake_at(Timestamp(since.0.saturating_add(wait_ms)));
         }
     }
-    let collisions = match (revisions.collisions, set.status.get("collisionCount")) {
-        (0, None) => Value::Null,
-        (count, _) => json!(count),
-    };
     let wanted = json!({
         "observedGeneration": set.meta.generation,
         "desiredNumberScheduled": desired,

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::super::replica_set::REPLICA_FAILURE;
 use super::{Outcome, Owned};
 use crate::action::{Action, Target};
 use crate::view::condition::{Condition, Status, find};
 use crate::view::deployment::{DeploymentStatus, DeploymentView};
 use crate::view::resource::Resource;
 use crate::view::timestamp::Timestamp;
+
+const PROGRESSING: &str = "Progressing";
 
 /// What this run has done besides scaling.
 #[derive(Debug)]
@@ -58,7 +61,12 @@ pub(super) fn report(
         Condition::new("Available", Status::False, "MinimumReplicasUnavailable", message, now)
     };
     set(&mut after, availability, now, false);
-    progress(deployment, &mut after, complete, happened, now, outcome);
+    if deployment.spec.has_progress_deadline() {
+        progress(deployment, &mut after, complete, happened, now, outcome);
+    } else {
+        after.conditions.retain(|it| &*it.kind != PROGRESSING);
+    }
+    tell_failure(owned, &mut after, now);
     if after != *before {
         let conditions = &after.conditions;
         let mut status = json!({
@@ -79,6 +87,15 @@ pub(super) fn report(
     complete
 }
 
+/// Tells of a set that cannot create its pods, the newest before others.
+fn tell_failure(owned: &Owned<'_>, after: &mut DeploymentStatus, now: Timestamp) {
+    let mut sets = owned.new.iter().chain(&owned.old);
+    match sets.find_map(|owned| find(&owned.set.status.conditions, REPLICA_FAILURE)) {
+        Some(failure) => set(after, failure.clone(), now, false),
+        None => after.conditions.retain(|it| &*it.kind != REPLICA_FAILURE),
+    }
+}
+
 /// The `Progressing` condition.
 fn progress(
     deployment: &DeploymentView,
@@ -89,11 +106,15 @@ fn progress(
     outcome: &mut Outcome,
 ) {
     let before = &deployment.status;
-    let present = find(&before.conditions, "Progressing");
+    let present = find(&before.conditions, PROGRESSING);
     let reason = present.and_then(|present| present.reason.as_deref()).unwrap_or_default();
     let progressing = |status, reason: &str, message: &str| {
-        Condition::new("Progressing", status, reason, message, now)
+        Condition::new(PROGRESSING, status, reason, message, now)
     };
+    if deployment.spec.paused && reason == "ProgressDeadlineExceeded" {
+        // That it was stuck is still what there is to know.
+        return;
+    }
     if deployment.spec.paused {
         let paused = progressing(Status::Unknown, "DeploymentPaused", "Deployment is paused");
         return set(after, paused, now, false);

@@ -205,6 +205,59 @@ fn a_set_that_is_deleted_without_its_pods_is_followed_by_one_that_takes_them() {
 }
 
 #[test]
+fn a_set_that_is_taken_over_counts_with_its_pods_and_its_revision() {
+    let mut model = Model::new();
+    let mut set = json!({"spec": deployment(1, "a:0", json!({}))["spec"].clone()});
+    set["metadata"] = json!({"labels": {"app": "web"}, "annotations": {super::REVISION: "41"}});
+    model.put("/apps/replicasets/d/own", set);
+    model.settle(|snapshot| replica_set::reconcile(snapshot, NOW).actions);
+    play_agents(&mut model);
+    let strategy = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    let mut object = deployment(1, "a:1", strategy);
+    // Its pods have been ready for long enough by the set's own measure.
+    object["spec"]["minReadySeconds"] = json!(10);
+    model.put(WEB, object);
+    model.settle(both);
+    assert_eq!(images(&model).len(), 2, "the old pod stays until the new one is available");
+    assert_eq!(model.get(WEB)["metadata"]["annotations"][super::REVISION], "42");
+    assert_eq!(model.get(WEB)["status"]["availableReplicas"], 1);
+    let first = model.events.iter().find(|event| event.starts_with("ScalingReplicaSet")).unwrap();
+    assert!(first.ends_with("from 0 to 1"), "{first}");
+}
+
+#[test]
+fn causes_of_changes_and_failures_of_sets_are_told() {
+    let mut model = Model::new();
+    model.put(WEB, deployment(1, "a:1", json!({})));
+    model.settle(both);
+    model.merge(WEB, &json!({"metadata": {"annotations": {"kubernetes.io/change-cause": "why"}}}));
+    model.settle(both);
+    let name = model.snapshot().replica_sets().values().next().unwrap().meta.name.clone();
+    let set = format!("/apps/replicasets/d/{name}");
+    assert_eq!(model.get(&set)["metadata"]["annotations"]["kubernetes.io/change-cause"], "why");
+    let failure = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"});
+    model.merge(&set, &json!({"status": {"conditions": [failure]}}));
+    let told = reconcile(model.snapshot(), NOW).actions;
+    model.execute(told);
+    assert_eq!(condition(&model, "ReplicaFailure").1, "FailedCreate");
+    model.merge(&set, &json!({"status": {"conditions": []}}));
+    model.settle(both);
+    let conditions = model.get(WEB)["status"]["conditions"].to_string();
+    assert!(!conditions.contains("ReplicaFailure"), "{conditions}");
+}
+
+#[test]
+fn without_a_deadline_there_is_no_progress_to_tell() {
+    let mut model = Model::new();
+    let mut object = deployment(1, "a:1", json!({}));
+    object["spec"]["progressDeadlineSeconds"] = json!(i32::MAX);
+    model.put(WEB, object);
+    model.settle(both);
+    let conditions = model.get(WEB)["status"]["conditions"].to_string();
+    assert!(!conditions.contains("Progressing"), "{conditions}");
+}
+
+#[test]
 fn a_name_taken_by_another_template_is_avoided() {
     let mut model = Model::new();
     model.put(WEB, deployment(1, "a:1", json!({})));

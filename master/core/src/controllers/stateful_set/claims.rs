@@ -38,6 +38,20 @@ fn present<'a>(snapshot: &'a Snapshot, view: &StatefulSetView, name: &str) -> Op
     snapshot.meta(&ObjectId { resource: Resource::PERSISTENT_VOLUME_CLAIMS, key })
 }
 
+/// Whether a claim of an ordinal is to go with a pod that is no more: a new pod would hold it up.
+pub(super) fn stale(snapshot: &Snapshot, view: &StatefulSetView, ordinal: i32) -> bool {
+    if &*view.spec.persistent_volume_claim_retention_policy.when_scaled != "Delete" {
+        return false;
+    }
+    let pod = identity::pod_name(view, ordinal);
+    let names = view.spec.volume_claim_templates.iter();
+    names.map(|template| claim_name(view, template, ordinal)).any(|name| {
+        present(snapshot, view, &name).is_some_and(|claim| {
+            claim.owner_references.iter().any(|it| &*it.kind == "Pod" && *it.name == *pod)
+        })
+    })
+}
+
 /// Creates the claims of an ordinal that are missing.
 pub(super) fn create(
     snapshot: &Snapshot,

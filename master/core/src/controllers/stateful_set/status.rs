@@ -19,6 +19,12 @@ pub(super) fn report(
     now: Timestamp,
     outcome: &mut Outcome,
 ) {
+    let collisions = revisions.collision_count(&set.status);
+    if revisions.update.is_none() && !set.meta.deleting() {
+        // Who sees that a generation was observed reads its revision beside it, so both come together.
+        outcome.actions.extend(owner.report(&set.status, json!({"collisionCount": collisions})));
+        return;
+    }
     let text = |field: &str| set.status.get(field).and_then(Value::as_str).map(str::to_owned);
     let update = revisions.update.map(|update| update.meta.name.to_string());
     let update = update.or_else(|| text("updateRevision"));
@@ -38,14 +44,11 @@ pub(super) fn report(
     let updated = of(&update);
     let mut of_current = of(&current);
     let rolling = &*set.spec.update_strategy.kind != "OnDelete";
-    if rolling && update.is_some() && updated == replicas && ready == replicas {
+    let wanted = super::wanted_ordinals(set).len();
+    if rolling && update.is_some() && updated == wanted && ready == wanted {
         current = update.clone();
         of_current = updated;
     }
-    let collisions = match (revisions.collisions, set.status.get("collisionCount")) {
-        (0, None) => Value::Null,
-        (count, _) => json!(count),
-    };
     let wanted = json!({
         "observedGeneration": set.meta.generation,
         "replicas": replicas,

@@ -262,6 +262,77 @@ fn claims_go_with_what_their_policy_names() {
 }
 
 #[test]
+fn pod_waits_for_a_claim_that_goes_with_the_one_before_it() {
+    let mut model = Model::new();
+    let mut object = set(2, "a:1");
+    object["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+    object["spec"]["persistentVolumeClaimRetentionPolicy"] =
+        json!({"whenDeleted": "Retain", "whenScaled": "Delete"});
+    model.put(WEB, object.clone());
+    model.live(None, run);
+    object["spec"]["replicas"] = json!(1);
+    model.put(WEB, object.clone());
+    model.live(None, run);
+    object["spec"]["replicas"] = json!(2);
+    model.put(WEB, object);
+    settle(&mut model);
+    assert_eq!(names(&model), ["web-0"]);
+    // Garbage collection takes it.
+    model.remove("/core/persistentvolumeclaims/d/data-web-1");
+    model.live(None, run);
+    assert_eq!(names(&model), ["web-0", "web-1"]);
+    let claim = model.get("/core/persistentvolumeclaims/d/data-web-1");
+    assert_eq!(claim["metadata"].get("ownerReferences"), None);
+}
+
+#[test]
+fn name_that_somebody_elses_pod_has_is_waited_for() {
+    let mut model = Model::new();
+    model.put(WEB, set(2, "a:1"));
+    model.live(None, run);
+    model.merge("/core/pods/d/web-0", &json!({"metadata": {"labels": {"app": "debug"}}}));
+    settle(&mut model);
+    assert_eq!(model.get("/core/pods/d/web-0")["metadata"]["ownerReferences"], json!([]));
+    model.remove("/core/pods/d/web-0");
+    model.live(None, run);
+    assert_eq!(model.snapshot().pods_controlled_by("set").count(), 2);
+}
+
+#[test]
+fn generation_is_observed_with_its_revision_and_not_before() {
+    let mut model = Model::new();
+    model.put(WEB, set(1, "a:1"));
+    model.live(None, run);
+    model.put(WEB, set(1, "a:2"));
+    loop {
+        let actions = run(model.snapshot());
+        assert_ne!(actions, []);
+        model.execute(actions);
+        let status = model.get(WEB)["status"].clone();
+        if status["observedGeneration"] == 2 {
+            assert_ne!(status["currentRevision"], status["updateRevision"]);
+            return;
+        }
+    }
+}
+
+#[test]
+fn update_is_not_over_while_pods_are_missing() {
+    let mut model = Model::new();
+    model.put(WEB, set(2, "a:1"));
+    model.live(None, run);
+    let partition = "/spec/updateStrategy/rollingUpdate/partition";
+    model.put(WEB, with(set(2, "a:2"), partition, json!(1)));
+    model.live(None, run);
+    model.remove("/core/pods/d/web-0");
+    settle(&mut model);
+    model.live(None, run);
+    let status = &model.get(WEB)["status"];
+    assert_ne!(status["currentRevision"], status["updateRevision"]);
+    assert_eq!(images(&model), ["a:1", "a:2"]);
+}
+
+#[test]
 fn set_looks_again_when_a_pod_has_been_ready_for_long_enough() {
     let mut model = Model::new();
     let mut object = set(2, "a:1");

@@ -159,9 +159,8 @@ fn by_budgets(
     let mut violates = |pod: &Arc<PodView>| {
         let mut violated = false;
         for budget in snapshot.disruption_budgets_in(&pod.meta.namespace) {
-            let selected =
-                budget.spec.selector.as_ref().is_some_and(|it| it.selects(&pod.meta.labels));
-            if !selected || budget.status.disrupted_pods.contains(&pod.meta.name) {
+            let counted = budget.status.disrupted_pods.contains_key(&pod.meta.name);
+            if counted || !budget.covers(&pod.meta.labels) {
                 continue;
             }
             let left = allowed.entry(&budget.meta.uid).or_insert(budget.status.disruptions_allowed);
