@@ -31,6 +31,7 @@ use crate::join::server_name;
 use crate::logs::serve_logs;
 use crate::node::Node;
 use crate::outbox::Outbox;
+use crate::pages;
 use crate::random::random_below;
 use crate::shared_tls::SharedTls;
 use crate::streams;
@@ -404,7 +405,16 @@ async fn serve_stream(node: Arc<Node>, stream: yamux::Stream) {
             streams::serve_exec(&node, request, decoder, &mut stream).await;
         }
         StreamRequest::Dial(request) => {
-            streams::serve_dial(&node, &request, decoder, &mut stream).await;
+            let to = streams::Port { request, at: streams::At::Loopback };
+            streams::serve_dial(&node, &to, decoder, &mut stream).await;
+        }
+        StreamRequest::Reach(request) => {
+            let to = streams::Port { request, at: streams::At::PodAddress };
+            streams::serve_dial(&node, &to, decoder, &mut stream).await;
+        }
+        StreamRequest::NodePages => {
+            pages::serve(&node, decoder, stream).await;
+            return;
         }
     }
     let _ = stream.shutdown().await;

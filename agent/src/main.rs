@@ -33,6 +33,7 @@ mod memory;
 mod network;
 mod node;
 mod outbox;
+mod pages;
 mod pod_manager;
 mod pod_memory;
 mod pod_sandbox;

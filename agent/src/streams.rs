@@ -8,6 +8,6 @@ mod exec;
 mod places;
 mod terminal_end;
 
-pub(crate) use dial::serve_dial;
+pub(crate) use dial::{At, Port, serve_dial};
 pub(crate) use exec::serve_exec;
 pub(crate) use places::{PLACES, StreamPlaces};

@@ -394,6 +394,7 @@ mod tests {
                 volume: "scratch".to_owned(),
                 path: "/x".to_owned(),
                 sub_path: sub_path.to_owned(),
+                sub_path_expr: String::new(),
                 read_only: false,
             };
             mount_source(&folders, &pod, &mount)

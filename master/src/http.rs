@@ -154,14 +154,19 @@ struct Call<'a> {
     headers: &'a HeaderMap,
 }
 
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+struct ClientAddress(IpAddr);
+
 /// Answers one request; never fails, errors and panics are answers.
 async fn handle(
     api: Arc<Api>,
     user: Arc<User>,
     identity: Identity,
     peer: IpAddr,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Body> {
+    request.extensions_mut().insert(ClientAddress(peer));
     let compress = compress::wanted(&request);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -272,7 +277,7 @@ async fn resource(
     if resource.namespaced && path.namespace.is_empty() && !path.name.is_empty() {
         return Err(Status::not_found_path());
     }
-    let stream = streams::stream(resource, &path.subresource);
+    let stream = streams::stream(resource, &path.subresource, request.headers());
     let stream = stream.map(|stream| (stream, hyper::upgrade::on(&mut request)));
     let (parts, body) = request.into_parts();
     let call = Call {
@@ -287,7 +292,8 @@ async fn resource(
         headers: &parts.headers,
     };
     if let Some((stream, upgrade)) = stream {
-        return streams::handle(&call, stream, &parts, upgrade).await;
+        let asked = streams::Asked { parts: &parts, rest: &path.rest, body, upgrade };
+        return streams::handle(&call, stream, asked).await;
     }
     let answer = object(&call, path, &parts.method, body).await;
     trail.annotations.extend(call.notes.take_audit());

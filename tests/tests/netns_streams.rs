@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use bramble_tests::api::{Api, Secured};
 use bramble_tests::cluster::Cluster;
 use bramble_tests::kubectl::Kubectl;
 use bramble_tests::memory::pss_mb;
@@ -45,6 +46,52 @@ spec:
   restartPolicy: Never
   containers:
   - {name: main, image: 'registry.local/hello:1', command: ['true']}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: server, labels: {app: server}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: registry.local/hello:1
+    ports: [{name: web, containerPort: 8080}]
+    command:
+    - sh
+    - -c
+    - |
+      mkdir -p /tmp/w/cgi-bin; cd /tmp/w
+      echo '<a href=\"/x\">x</a>' > page.html
+      dd if=/dev/zero of=big bs=1024k count=8
+      cat > cgi-bin/say <<'EOF'
+      #!/bin/sh
+      echo 'Content-Type: text/plain'
+      echo
+      echo \"$REQUEST_METHOD $QUERY_STRING\"
+      cat
+      EOF
+      busybox chmod 755 cgi-bin/say
+      cat > /tmp/change <<'EOF'
+      while read -r line; do [ ${#line} -le 1 ] && break; done
+      printf 'HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n'
+      exec cat
+      EOF
+      nc -ll -p 8082 -e sh /tmp/change &
+      exec httpd -f -p 8080 -h /tmp/w
+---
+apiVersion: v1
+kind: Service
+metadata: {name: served}
+spec:
+  selector: {app: server}
+  ports: [{name: web, port: 80, targetPort: web}, {name: none, port: 81, targetPort: 1}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec:
+  selector: {app: nobody}
+  ports: [{port: 80}]
 ";
 
 #[test]
@@ -55,7 +102,9 @@ fn programs_run_in_containers_and_nothing_of_them_stays() {
     cluster.wait_until_ready().unwrap();
     let kubectl = cluster.kubectl().unwrap();
     kubectl.apply(PODS).unwrap();
-    for (pod, phase) in [("web", "Running"), ("two", "Running"), ("done", "Succeeded")] {
+    let phases =
+        [("web", "Running"), ("two", "Running"), ("server", "Running"), ("done", "Succeeded")];
+    for (pod, phase) in phases {
         cluster.wait_until(pod, SOON, || state::pod_phase(&kubectl, pod, phase)).unwrap();
     }
 
@@ -65,6 +114,8 @@ fn programs_run_in_containers_and_nothing_of_them_stays() {
     files_are_copied_both_ways(&cluster, &kubectl);
     who_goes_away_leaves_nothing(&cluster, &kubectl);
     ports_are_forwarded(&cluster, &kubectl);
+    requests_are_passed_on(&cluster, &kubectl);
+    a_changed_connection_is_carried_on(&cluster);
 
     kubectl.run(&["delete", "pod", "--all", "--now"]).unwrap();
     cluster.stop_and_check().unwrap();
@@ -199,6 +250,91 @@ fn ports_are_forwarded(cluster: &Cluster, kubectl: &Kubectl) {
     let said = String::from_utf8_lossy(&said);
     assert!(said.contains("error forwarding port 9 to pod web"), "{said}");
     assert!(said.contains("connection refused"), "{said}");
+}
+
+/// Where the API passes requests on.
+const PODS_PATH: &str = "/api/v1/namespaces/default/pods";
+const SERVICES_PATH: &str = "/api/v1/namespaces/default/services";
+
+fn requests_are_passed_on(cluster: &Cluster, kubectl: &Kubectl) {
+    let get = |path: &str| kubectl.run(&["get", "--raw", path]);
+    let page = format!("{PODS_PATH}/server/proxy/page.html");
+    cluster
+        .wait_until("the pod answers", SOON, || Ok(get(&page).err().map(|why| why.to_string())))
+        .unwrap();
+    // A link to the server's root leads back through here.
+    let link = format!("<a href=\"{PODS_PATH}/server/proxy/x\">x</a>\n");
+    assert_eq!(get(&page).unwrap(), link);
+    for port in ["server:8080", "http:server:8080"] {
+        assert!(get(&format!("{PODS_PATH}/{port}/proxy/page.html")).unwrap().contains("/proxy/x"));
+    }
+    let big = get(&format!("{SERVICES_PATH}/served:web/proxy/big")).unwrap();
+    assert_eq!(big.len(), 8 << 20);
+    assert!(get(&format!("{SERVICES_PATH}/http:served:80/proxy/page.html")).is_ok());
+
+    let api = Api::from_kubeconfig(&cluster.kubeconfig()).unwrap();
+    let ask = |method: &str, path: &str, body: Option<&[u8]>| {
+        let answer = api.connect().unwrap().request(method, path, body).unwrap();
+        (answer.0, String::from_utf8_lossy(&answer.1).into_owned())
+    };
+    let say = format!("{PODS_PATH}/server/proxy/cgi-bin/say?a=%20b");
+    assert_eq!(ask("POST", &say, Some(b"hello")), (200, "POST a=%20b\nhello".to_owned()));
+    // This server does not know the verb, but it was asked.
+    assert_eq!(ask("DELETE", &page, None).0, 501);
+    let (_, head) = begin(&api, "HEAD", &page, "");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.to_ascii_lowercase().contains("content-type: text/html"), "{head}");
+    // Without a slash at its end the root's relative links would lead away.
+    assert_eq!(ask("GET", &format!("{PODS_PATH}/server/proxy"), None).0, 301);
+
+    let refused = |path: &str, code: u16, expected: &str| {
+        let (found, said) = ask("GET", path, None);
+        assert!(found == code && said.contains(expected), "{path}: {found} {said}");
+    };
+    refused(&format!("{PODS_PATH}/server:9/proxy/"), 503, "connect: connection refused");
+    refused(&format!("{PODS_PATH}/x/proxy/"), 404, "not found");
+    refused(&format!("{PODS_PATH}/ftp:server:21/proxy/"), 400, "invalid pod request");
+    refused(
+        &format!("{SERVICES_PATH}/nobody/proxy/"),
+        503,
+        "no endpoints available for service \\\"nobody\\\"",
+    );
+    refused(&format!("{SERVICES_PATH}/served:5/proxy/"), 503, "no service port 5 found");
+
+    assert_eq!(get("/api/v1/nodes/n1/proxy/healthz").unwrap(), "ok");
+    assert!(get("/api/v1/nodes/n1/proxy/logs/").unwrap().contains("<pre>"));
+    refused("/api/v1/nodes/n1/proxy/logs/../../etc/passwd", 404, "not found");
+    refused("/api/v1/nodes/n1/proxy/else", 404, "not found");
+}
+
+fn a_changed_connection_is_carried_on(cluster: &Cluster) {
+    let api = Api::from_kubeconfig(&cluster.kubeconfig()).unwrap();
+    let path = format!("{PODS_PATH}/server:8082/proxy/");
+    let (mut stream, head) = begin(&api, "GET", &path, "Connection: Upgrade\r\nUpgrade: echo\r\n");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let data = "0123456789abcdef\n".repeat(500);
+    for _ in 0..3 {
+        stream.write_all(data.as_bytes()).unwrap();
+        stream.flush().unwrap();
+        let mut back = vec![0; data.len()];
+        stream.read_exact(&mut back).unwrap();
+        assert!(back == data.as_bytes());
+    }
+}
+
+/// Sends a request without a body and reads the head of the answer.
+fn begin(api: &Api, method: &str, path: &str, headers: &str) -> (Secured, String) {
+    let socket = std::net::TcpStream::connect(api.address()).unwrap();
+    let mut stream = api.secure(socket).unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: m1\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    (stream, String::from_utf8(head).unwrap())
 }
 
 fn who_goes_away_leaves_nothing(cluster: &Cluster, kubectl: &Kubectl) {

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use bramble_shared::link::{
-    Container, Data, DataKey, DataKind, EnvValue, Pod, Protocol, ResourceField, Resources, Service,
+    Container, Data, DataKey, DataKind, EnvValue, Mount, Pod, Protocol, ResourceField, Resources,
+    Service,
 };
 
 use crate::volume::resource;
@@ -151,6 +152,61 @@ pub fn expand_all(arguments: &[String], variables: &[(String, String)]) -> Vec<S
     arguments.iter().map(|text| expand(text, |name| get(variables, name))).collect()
 }
 
+/// Why the path of a mount in its volume cannot be made; the texts are the kubelet's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpandSubPathError {
+    /// A variable is not there, or empty.
+    #[error("missing value for \"{name}\"")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// It would lead out of the volume.
+    #[error("error SubPath `{path}` must not be an absolute path")]
+    Absolute {
+        /// The path.
+        path: String,
+    },
+    /// It would lead out of the volume.
+    #[error("unable to provision SubPath `{path}`: must not contain '..'")]
+    Backsteps {
+        /// The path.
+        path: String,
+    },
+}
+
+/// The path of a mount in its volume, with the variables that `subPathExpr` names.
+///
+/// # Errors
+///
+/// If one of them is missing, or makes a path that leads out of the volume.
+pub fn sub_path(
+    mount: &Mount,
+    variables: &[(String, String)],
+) -> Result<String, ExpandSubPathError> {
+    let mut missing = None;
+    let path = match mount.sub_path_expr.as_str() {
+        "" => mount.sub_path.clone(),
+        expression => expand(expression, |name| {
+            let value = get(variables, name).filter(|value| !value.is_empty());
+            if value.is_none() && missing.is_none() {
+                missing = Some(name.to_owned());
+            }
+            value
+        }),
+    };
+    if let Some(name) = missing {
+        return Err(ExpandSubPathError::Missing { name });
+    }
+    if path.starts_with('/') {
+        return Err(ExpandSubPathError::Absolute { path });
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(ExpandSubPathError::Backsteps { path });
+    }
+    Ok(path)
+}
+
 /// The command line of a container: what the pod says, else what the image says.
 #[must_use]
 pub fn command_line(
@@ -175,7 +231,7 @@ pub fn command_line(
     line
 }
 
-fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
+fn expand(text: &str, mut lookup: impl FnMut(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -548,6 +604,29 @@ mod tests {
         let found = build(&fixture).unwrap();
         assert_eq!(get(&found, "MY_DB_SERVICE_HOST"), None);
         assert!(get(&found, "KUBERNETES_SERVICE_HOST").is_some());
+    }
+
+    #[test]
+    fn paths_in_volumes_are_made_of_variables_and_stay_inside() {
+        let variables = [("A".to_owned(), "x/y".to_owned()), ("E".to_owned(), String::new())];
+        let check = |expression: &str, expected: Result<&str, &str>| {
+            let mount = Mount {
+                volume: "v".to_owned(),
+                path: "/v".to_owned(),
+                sub_path: "plain".to_owned(),
+                sub_path_expr: expression.to_owned(),
+                read_only: false,
+            };
+            let found = sub_path(&mount, &variables).map_err(|error| error.to_string());
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{expression}");
+        };
+        check("", Ok("plain"));
+        check("$(A)/z", Ok("x/y/z"));
+        check("$$(A)", Ok("$(A)"));
+        check("$(B)", Err("missing value for \"B\""));
+        check("$(E)/z", Err("missing value for \"E\""));
+        check("/$(A)", Err("error SubPath `/x/y` must not be an absolute path"));
+        check("$(A)/../z", Err("unable to provision SubPath `x/y/../z`: must not contain '..'"));
     }
 
     #[test]

@@ -523,7 +523,12 @@ impl PodWorker {
                 life.change_image(container);
             }
         }
+        // A container whose configuration was wrong may be made of them.
+        let fields = self.pod.labels != pod.labels || self.pod.annotations != pod.annotations;
         self.pod = pod;
+        if fields {
+            self.lives.iter_mut().for_each(|life| life.data_changed(now.instant));
+        }
         if let Some(Deletion { grace_s }) = deletion {
             self.delete(grace_s, now, actions);
         }

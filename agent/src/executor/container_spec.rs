@@ -13,7 +13,7 @@ use bramble_runtime::spec::resources::{QosClass, Resources, oom_score_adj};
 use bramble_runtime::spec::{
     self, ContainerSpec, Mount, MountSource, Namespace, Propagation, Seccomp,
 };
-use bramble_shared::link::{Container, Pod, VolumeSource};
+use bramble_shared::link::{self, Container, Pod, VolumeSource};
 
 use super::{log_file, message_file};
 use crate::node::Node;
@@ -84,6 +84,7 @@ pub(super) fn make(
     let root = node.config.cgroup_root.trim_end_matches('/');
     let cgroup = format!("{root}/{group}/{}/{}.{}", pod.uid, container.name, place.attempt);
     let mut spec = ContainerSpec::new(rootfs.to_string_lossy(), args, cgroup);
+    spec.mounts = mounts(node, pod, container, place, &variables)?;
     spec.env = with_defaults(pod, variables, &user);
     spec.cwd = working_dir(container, image);
     spec.uid = user.uid;
@@ -91,7 +92,6 @@ pub(super) fn make(
     spec.additional_gids = user.additional_gids;
     spec.readonly_root = container.security.read_only_root;
     let security = &container.security;
-    spec.mounts = mounts(node, pod, container, place)?;
     spec.devices = devices(pod, container);
     namespaces(pod, place, &Shared::of(pod, &node.folders(&pod.uid)), &mut spec);
     spec.capabilities_add.clone_from(&security.capabilities_add);
@@ -218,6 +218,7 @@ fn mounts(
     pod: &Pod,
     container: &Container,
     place: &Place,
+    variables: &[(String, String)],
 ) -> Result<Vec<Mount>, PrepareError> {
     let folders: PodFolders = node.folders(&pod.uid);
     // What belongs to the pod holds no device nodes but those that a privileged container makes.
@@ -258,6 +259,9 @@ fn mounts(
     let mut wanted: Vec<_> = container.mounts.iter().collect();
     wanted.sort_by_key(|mount| mount.path.split('/').count());
     for mount in wanted {
+        let sub_path = environment::sub_path(mount, variables)
+            .map_err(|error| PrepareError::Config(error.to_string()))?;
+        let mount = &link::Mount { sub_path, ..mount.clone() };
         let source = volumes::mount_source(&folders, pod, mount)
             .map_err(|error| PrepareError::Config(error.to_string()))?;
         // As upstream: what the node writes there, it also reads and updates, as root.

@@ -1,12 +1,14 @@
 //! Connects the other end of the node link with a port of a pod.
 //!
-//! The socket is made in the pod's network namespace, so that it reaches what listens on the
-//! pod's loopback only, as upstream's does, and needs no route.
+//! A forwarded port's socket is made in the pod's network namespace, so that it reaches what listens
+//! on the pod's loopback only, as upstream's does, and needs no route. A proxied request goes to the
+//! pod's address, where a server may listen that is not on the loopback.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use bramble_agent_core::pod_worker::PodRecord;
 use bramble_network::{NodeNetwork, namespace};
 use bramble_shared::frame::{FrameDecoder, encode};
 use bramble_shared::link::{DialReply, DialRequest};
@@ -19,16 +21,33 @@ use crate::records;
 /// Longest wait for a pod to take a connection.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// A port of a pod, and where it is looked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) request: DialRequest,
+    pub(crate) at: At,
+}
+
+/// Where a port is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    Loopback,
+    PodAddress,
+}
+
 /// Serves one connection to its end.
 pub(crate) async fn serve_dial<S: AsyncRead + AsyncWrite + Unpin>(
     node: &Node,
-    request: &DialRequest,
+    port: &Port,
     decoder: FrameDecoder,
     stream: &mut S,
 ) {
     let place = node.stream_places.enter();
     let dialled = match &place {
-        Ok(_) => dial(node, request).await,
+        Ok(_) => match port.at {
+            At::Loopback => dial(node, &port.request).await,
+            At::PodAddress => reach(node, &port.request).await,
+        },
         Err(message) => Err((429, message.clone())),
     };
     let (reply, connection) = match dialled {
@@ -50,11 +69,17 @@ pub(crate) async fn serve_dial<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// Connects to a port on the pod's loopback.
 async fn dial(node: &Node, request: &DialRequest) -> Result<TcpStream, (u16, String)> {
-    let record = records::read(&node.records_dir(), &request.uid)
-        .filter(|record| !record.finished)
-        .ok_or_else(|| (404, format!("pod {} not found on this node", request.uid)))?;
-    let failed = |error: io::Error| (500, words(request.port, &error));
+    let record = running(node, request)?;
+    let failed = |error: io::Error| {
+        let port = request.port;
+        let why = words(&error);
+        let text = format!(
+            "failed to connect to localhost:{port} inside namespace: dial tcp4 127.0.0.1:{port}: {why}"
+        );
+        (500, text)
+    };
     let socket = if record.pod.host_network {
         TcpSocket::new_v4().map_err(failed)?
     } else {
@@ -65,21 +90,44 @@ async fn dial(node: &Node, request: &DialRequest) -> Result<TcpStream, (u16, Str
             Err(error) => return Err(failed(io::Error::other(error))),
         }
     };
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, request.port));
-    let connected = tokio::time::timeout(CONNECT_TIME_MAX, socket.connect(address)).await;
-    connected.map_err(|_| failed(io::ErrorKind::TimedOut.into()))?.map_err(failed)
+    connect(socket, Ipv4Addr::LOCALHOST, request.port).await.map_err(failed)
 }
 
-/// As upstream's runtimes say it.
-fn words(port: u16, error: &io::Error) -> String {
-    let why = if error.kind() == io::ErrorKind::ConnectionRefused {
-        "connection refused".to_owned()
-    } else if error.kind() == io::ErrorKind::TimedOut {
-        "i/o timeout".to_owned()
-    } else {
-        error.to_string()
+/// Connects to a port at the pod's own address.
+async fn reach(node: &Node, request: &DialRequest) -> Result<TcpStream, (u16, String)> {
+    let record = running(node, request)?;
+    let ip = match record.pod_ip {
+        Some(ip) => ip,
+        None => return Err((503, "the pod has no address".to_owned())),
     };
-    format!(
-        "failed to connect to localhost:{port} inside namespace: dial tcp4 127.0.0.1:{port}: {why}"
-    )
+    let failed = |error: io::Error| {
+        (503, format!("dial tcp {ip}:{}: connect: {}", request.port, words(&error)))
+    };
+    let socket = TcpSocket::new_v4().map_err(failed)?;
+    connect(socket, ip, request.port).await.map_err(failed)
+}
+
+fn running(node: &Node, request: &DialRequest) -> Result<PodRecord, (u16, String)> {
+    records::read(&node.records_dir(), &request.uid)
+        .filter(|record| !record.finished)
+        .ok_or_else(|| (404, format!("pod {} not found on this node", request.uid)))
+}
+
+async fn connect(socket: TcpSocket, ip: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    let connecting = socket.connect(SocketAddr::from((ip, port)));
+    match tokio::time::timeout(CONNECT_TIME_MAX, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// As Go says it.
+fn words(error: &io::Error) -> String {
+    let known = [
+        (io::ErrorKind::ConnectionRefused, "connection refused"),
+        (io::ErrorKind::HostUnreachable, "no route to host"),
+        (io::ErrorKind::TimedOut, "i/o timeout"),
+    ];
+    let known = known.iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or_else(|| error.to_string(), |(_, words)| (*words).to_owned())
 }

@@ -240,11 +240,19 @@ pub enum Handler {
     Exec,
     /// Connections to a pod's ports.
     PortForward,
+    /// Requests that a pod answers.
+    PodProxy,
+    /// Requests that one of a Service's pods answers.
+    ServiceProxy,
+    /// Requests that a node itself answers.
+    NodeProxy,
 }
 
 /// Verbs of a resource that can be stored.
 pub(crate) const ALL_VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// Verbs of what is passed on.
+pub(crate) const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 /// Verbs of `status` and `scale`.
 pub(crate) const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
@@ -465,6 +473,12 @@ impl Subresource {
         kind: &'static str,
     ) -> Self {
         Self { name: "status", group, version, kind, verbs: STATUS_VERBS, handler: Handler::Status }
+    }
+
+    /// The `proxy` subresource of a core kind, with the kind of its options.
+    #[must_use]
+    pub(crate) const fn proxy(kind: &'static str, handler: Handler) -> Self {
+        Self { name: "proxy", group: "", version: "v1", kind, verbs: PROXY_VERBS, handler }
     }
 
     /// The `scale` subresource.

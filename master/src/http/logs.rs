@@ -5,7 +5,7 @@ use std::io;
 use bramble_api::{Status, timestamp};
 use bramble_shared::link::LogsRequest;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use http::Response;
 use serde_json::Value;
 
@@ -18,24 +18,34 @@ const TEXT: &str = "text/plain";
 
 /// Streams a container's log.
 pub(super) async fn handle(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    Ok(response::stream(TEXT, open(call).await?))
+}
+
+/// Opens a container's log, to be read piece by piece.
+///
+/// # Errors
+///
+/// When there is no such container, or it has not begun.
+pub(super) async fn open(
+    call: &Call<'_>,
+) -> Result<impl Stream<Item = Result<Bytes, io::Error>> + Send + use<>, Status> {
     let pod = call.api.objects.get(call.resource, call.namespace, call.name).await?;
     let container = choose_container(&pod, call.name, call.query.container.as_deref())?;
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or("");
     let node = text("/spec/nodeName");
-    if node.is_empty() {
+    let chunks = if node.is_empty() {
         // Nothing can have been written yet, as upstream says it.
-        return Ok(response::stream(TEXT, stream::empty()));
-    }
-    check_state(&pod, call.name, &container, call.query.previous)?;
-    let request = request(call.query, text("/metadata/uid").to_owned(), container)?;
-    let chunks = call.api.nodes.logs(node, request).await?;
+        stream::empty().boxed()
+    } else {
+        check_state(&pod, call.name, &container, call.query.previous)?;
+        let request = request(call.query, text("/metadata/uid").to_owned(), container)?;
+        call.api.nodes.logs(node, request).await?
+    };
     let mut stopping = call.api.stopping.clone();
-    let chunks = chunks
-        .map(|chunk: Result<Bytes, Status>| chunk.map_err(io::Error::other))
-        .take_until(async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        });
-    Ok(response::stream(TEXT, chunks))
+    let chunks = chunks.map(|chunk: Result<Bytes, Status>| chunk.map_err(io::Error::other));
+    Ok(chunks.take_until(async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+    }))
 }
 
 fn request(query: &Query, uid: String, container: String) -> Result<LogsRequest, Status> {

@@ -79,6 +79,8 @@ pub(super) struct ResourcePath {
     pub(super) name: String,
     /// Subresource, empty for the object itself.
     pub(super) subresource: String,
+    /// What follows `proxy`, as it was sent: not ours to read. Empty, or begins with a slash.
+    pub(super) rest: String,
 }
 
 impl ResourcePath {
@@ -95,6 +97,13 @@ impl Route {
     ///
     /// 404 when it names nothing.
     pub(super) fn parse(path: &str) -> Result<Self, Status> {
+        if let Some((own, rest)) = proxied(path) {
+            let Self::Resource(mut found) = Self::parse(own)? else {
+                return Err(Status::not_found_path());
+            };
+            rest.clone_into(&mut found.rest);
+            return Ok(Self::Resource(found));
+        }
         let trimmed = path.strip_prefix('/').ok_or_else(Status::not_found_path)?;
         let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
         if trimmed.is_empty() {
@@ -146,6 +155,19 @@ impl Route {
     }
 }
 
+/// Parts the path of something that passes requests on: its own, and what is passed on. A path that
+/// is only its own is none.
+fn proxied(path: &str) -> Option<(&str, &str)> {
+    let parts: Vec<&str> = path.splitn(9, '/').collect();
+    let own = match parts.as_slice() {
+        ["", "api", _, "namespaces", _, "pods" | "services", _, "proxy", _] => 8,
+        ["", "api", _, "nodes", _, "proxy", _, ..] => 6,
+        _ => return None,
+    };
+    let len = parts.iter().take(own).map(|part| part.len() + 1).sum::<usize>();
+    path.split_at_checked(len.saturating_sub(1))
+}
+
 fn objects(group: &str, version: &str, rest: &[&str]) -> Result<ResourcePath, Status> {
     let (namespace, rest) = match rest {
         // A namespace itself, or its subresources.
@@ -166,6 +188,7 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Result<ResourcePath, St
         resource: resource.to_owned(),
         name: name.to_owned(),
         subresource: subresource.to_owned(),
+        rest: String::new(),
     })
 }
 
@@ -227,6 +250,25 @@ mod tests {
             "/apis/x.y/v1/clusterroles/system%3Anode",
             ["x.y", "v1", "", "clusterroles", "system:node", ""],
         );
+    }
+
+    #[test]
+    fn what_is_passed_on_is_not_read() {
+        let rest = |path: &str| {
+            let Ok(Route::Resource(found)) = Route::parse(path) else { panic!("{path}") };
+            (found.name, found.subresource, found.rest)
+        };
+        let own = |name: &str, rest: &str| (name.to_owned(), "proxy".to_owned(), rest.to_owned());
+        let pod = "/api/v1/namespaces/d/pods/https:a:80/proxy";
+        assert_eq!(rest(pod), own("https:a:80", ""));
+        assert_eq!(rest(&format!("{pod}/")), own("https:a:80", "/"));
+        assert_eq!(rest(&format!("{pod}/x//../%2f%zz/")), own("https:a:80", "/x//../%2f%zz/"));
+        assert_eq!(rest("/api/v1/nodes/n/proxy/logs/proxy/"), own("n", "/logs/proxy/"));
+        for path in ["/api/v1/namespaces/d/pods/../proxy/x", "/api/v1/nodes//proxy/x"] {
+            assert!(Route::parse(path).is_err(), "{path}");
+        }
+        // Something else that is called so.
+        check("/api/v1/namespaces/proxy/pods/proxy", ["", "v1", "proxy", "pods", "proxy", ""]);
     }
 
     #[test]

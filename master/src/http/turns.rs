@@ -30,7 +30,9 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const RETRY_AFTER_S: u32 = 1;
 
 /// Subresources that go on until one side ends them.
-const LONG_SUBRESOURCES: [&str; 5] = ["log", "exec", "attach", "portforward", "proxy"];
+const LONG_SUBRESOURCES: [&str; 4] = ["log", "exec", "attach", "portforward"];
+/// The subresource whose bodies are passed on piece by piece.
+const PASSED_ON: &str = "proxy";
 
 /// What a request costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +87,11 @@ impl Cost {
             Route::Resource(path) => {
                 let many = path.name.is_empty() && *method != Method::POST;
                 let seats = if many { SEATS_OF_LIST } else { 1 };
-                (seats, watch || LONG_SUBRESOURCES.contains(&path.subresource.as_str()))
+                let subresource = path.subresource.as_str();
+                if subresource == PASSED_ON {
+                    return Some(Self { seats, long: true });
+                }
+                (seats, watch || LONG_SUBRESOURCES.contains(&subresource))
             }
         };
         // Who does not say how much comes is taken at the most.
@@ -195,6 +201,7 @@ mod tests {
         check(&Method::GET, pods, Some(1), Some((8, true)));
         check(&Method::GET, "/api/v1/namespaces/a/pods/b/log", Some(0), Some((1, true)));
         check(&Method::PUT, "/bramble/v1/nodes/pi-1/upgrade", None, Some((1, true)));
+        check(&Method::POST, "/api/v1/nodes/pi-1/proxy/x", None, Some((1, true)));
         check(&Method::GET, "/openapi/v2", Some(0), Some((4, false)));
     }
 

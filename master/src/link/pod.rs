@@ -261,7 +261,7 @@ mod tests {
             "resources": {"requests": {"cpu": "100m", "memory": "64Mi"},
                           "limits": {"cpu": "1.5", "memory": "128Mi"}},
             "volumeMounts": [{"name": "conf", "mountPath": "/conf", "readOnly": true,
-                              "subPath": "a"}],
+                              "subPath": "a", "subPathExpr": "b/$(PORT)"}],
             "securityContext": {
                 "runAsUser": 7, "readOnlyRootFilesystem": true,
                 "allowPrivilegeEscalation": true,
@@ -409,6 +409,7 @@ mod tests {
                 volume: "conf".into(),
                 path: "/conf".into(),
                 sub_path: "a".into(),
+                sub_path_expr: "b/$(PORT)".into(),
                 read_only: true,
             }],
             security: ContainerSecurity {

@@ -171,6 +171,9 @@ pub struct Mount {
     pub path: String,
     /// Path in the volume, possibly empty.
     pub sub_path: String,
+    /// In place of `sub_path`: a path in which `$(NAME)` stands for a variable of the container;
+    /// possibly empty.
+    pub sub_path_expr: String,
     /// No writing.
     pub read_only: bool,
 }

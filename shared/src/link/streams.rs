@@ -24,6 +24,10 @@ pub enum StreamRequest {
     /// A TCP connection to a port of a pod; after [`DialReply::Open`] its bytes as they are, both
     /// ways, and each way has its own end.
     Dial(DialRequest),
+    /// The same, but at the pod's own address, as other pods reach it.
+    Reach(DialRequest),
+    /// The node's own pages; requests of HTTP/1.1 follow.
+    NodePages,
 }
 
 /// Most bytes of a program's input or output in one frame.

@@ -343,6 +343,25 @@ fn missing_data_is_retried_as_soon_as_it_comes() {
 }
 
 #[test]
+fn a_container_that_could_not_be_made_is_tried_again_with_other_annotations() {
+    let mut named = pod();
+    let (mut worker, _) = PodWorker::new(named.clone(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main")]);
+    let refused = Event::ContainerNotCreated {
+        container: "main".to_owned(),
+        attempt: 0,
+        reason: "CreateContainerConfigError".to_owned(),
+        message: "missing value for \"A\"".to_owned(),
+    };
+    worker.on_event(refused, at(1_000));
+    let same = Event::Desired(Box::new(named.clone()));
+    assert_eq!(short(&worker.on_event(same, at(2_000))), "");
+    named.annotations.insert("a".to_owned(), "b".to_owned());
+    let changed = Event::Desired(Box::new(named));
+    assert_eq!(short(&worker.on_event(changed, at(3_000))), "pull main");
+}
+
+#[test]
 fn a_job_pod_succeeds_and_gives_its_sandbox_back() {
     let mut job = pod();
     job.restart_policy = RestartPolicy::OnFailure;

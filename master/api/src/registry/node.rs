@@ -2,13 +2,16 @@
 
 use serde_json::json;
 
-use crate::resource::{Holds, Row, Strategy, Subresource};
+use crate::resource::{Handler, Holds, Row, Strategy, Subresource};
 use crate::{table, validate};
 
 /// Nodes.
 pub(super) static NODES: Row = Row {
     short_names: &["no"],
-    subresources: &[Subresource::status("", "v1", "Node")],
+    subresources: &[
+        Subresource::proxy("NodeProxyOptions", Handler::NodeProxy),
+        Subresource::status("", "v1", "Node"),
+    ],
     fields: &["spec.unschedulable"],
     columns: table::node::COLUMNS,
     cells: table::node::cells,

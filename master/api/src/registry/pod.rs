@@ -48,6 +48,7 @@ pub(super) static PODS: Row = Row {
             verbs: &["create", "get"],
             handler: Handler::PortForward,
         },
+        Subresource::proxy("PodProxyOptions", Handler::PodProxy),
         Subresource::status("", "v1", "Pod"),
     ],
     fields: &[

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::resource::{Holds, Row, Strategy, Subresource};
+use crate::resource::{Handler, Holds, Row, Strategy, Subresource};
 use crate::validate::names;
 use crate::{defaults, table, validate};
 
@@ -10,7 +10,10 @@ use crate::{defaults, table, validate};
 pub(super) static SERVICES: Row = Row {
     short_names: &["svc"],
     categories: &["all"],
-    subresources: &[Subresource::status("", "v1", "Service")],
+    subresources: &[
+        Subresource::proxy("ServiceProxyOptions", Handler::ServiceProxy),
+        Subresource::status("", "v1", "Service"),
+    ],
     fields: &["spec.clusterIP", "spec.type"],
     columns: table::service::COLUMNS,
     cells: table::service::cells,

@@ -1,5 +1,5 @@
-//! The channels of `v4.channel.k8s.io` and `v5.channel.k8s.io`: what the first byte of a message
-//! says, and the status that ends a program.
+//! The channels of `channel.k8s.io` and its later versions: what the first byte of a message says,
+//! and how a program's end is told.
 //!
 //! Pure. Input may be of any length and is passed on piece by piece; a size of a terminal is kept
 //! until it is whole, and is short.
@@ -11,12 +11,17 @@ use serde_json::{Value, json};
 use super::websocket::Input;
 
 /// What clients may speak, by the names in use; the newest first.
-pub(super) const PROTOCOLS: &[(&str, Protocol)] =
-    &[("v5.channel.k8s.io", Protocol::V5), ("v4.channel.k8s.io", Protocol::V4)];
+pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[
+    ("v5.channel.k8s.io", Protocol::V5),
+    ("v4.channel.k8s.io", Protocol::V4),
+    ("channel.k8s.io", Protocol::V1),
+];
 
 /// A way of using channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
+    /// As V4, but only a failure is told, in words.
+    V1,
     /// Input cannot end before the connection does.
     V4,
     /// A message on channel 255 names one that ends.
@@ -94,23 +99,51 @@ fn size(text: &[u8]) -> Option<ExecInput> {
     Some(ExecInput::Resize { columns: side("Width")?, rows: side("Height")? })
 }
 
-/// The status at a program's end, as clients of v4 and later read it.
-pub(super) fn exit_status(code: i32) -> Value {
+/// How a program has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself, with this code.
+    Exited(i32),
+    /// It could not be begun, or its end is not known.
+    Failed(String),
+}
+
+impl End {
+    /// The message that tells it, for the channel of errors; empty where there is none.
+    pub(super) fn told(&self, protocol: Protocol) -> String {
+        match (protocol, self) {
+            (Protocol::V4 | Protocol::V5, end) => end.status().to_string(),
+            (Protocol::V1, Self::Exited(0)) => String::new(),
+            (Protocol::V1, Self::Exited(code)) => exit_words(*code),
+            (Protocol::V1, Self::Failed(message)) => message.clone(),
+        }
+    }
+
+    fn status(&self) -> Value {
+        match self {
+            Self::Exited(code) => exit_status(*code),
+            Self::Failed(message) => {
+                Status::internal(format!("Internal error occurred: {message}")).to_value()
+            }
+        }
+    }
+}
+
+fn exit_words(code: i32) -> String {
+    format!("command terminated with non-zero exit code: exit status {code}")
+}
+
+fn exit_status(code: i32) -> Value {
     if code == 0 {
         return json!({"metadata": {}, "status": "Success"});
     }
     json!({
         "metadata": {},
         "status": "Failure",
-        "message": format!("command terminated with non-zero exit code: exit status {code}"),
+        "message": exit_words(code),
         "reason": "NonZeroExitCode",
         "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
     })
-}
-
-/// The status of a program that could not be begun or whose end is not known.
-pub(super) fn failed_status(message: &str) -> Value {
-    Status::internal(format!("Internal error occurred: {message}")).to_value()
 }
 
 #[cfg(test)]
@@ -160,10 +193,19 @@ mod tests {
 
     #[test]
     fn exit_codes_are_causes() {
-        assert_eq!(exit_status(0)["status"], "Success");
-        assert_eq!(
-            exit_status(7)["details"]["causes"][0],
-            json!({"reason": "ExitCode", "message": "7"})
-        );
+        let status = |code| -> Value {
+            serde_json::from_str(&End::Exited(code).told(Protocol::V4)).unwrap()
+        };
+        assert_eq!(status(0)["status"], "Success");
+        let cause = json!({"reason": "ExitCode", "message": "7"});
+        assert_eq!(status(7)["details"]["causes"][0], cause);
+    }
+
+    #[test]
+    fn the_first_clients_are_told_failures_only() {
+        let check = |end: End, expected: &str| assert_eq!(end.told(Protocol::V1), expected);
+        check(End::Exited(0), "");
+        check(End::Exited(7), "command terminated with non-zero exit code: exit status 7");
+        check(End::Failed("no".to_owned()), "no");
     }
 }

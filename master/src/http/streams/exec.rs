@@ -11,12 +11,11 @@ use http::Response;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::channels::{self, PROTOCOLS, Protocol};
+use super::channels::{self, End, PROTOCOLS, Protocol};
 use super::client::{Out, finish, to_client};
 use super::options::ExecOptions;
 use super::websocket::{self, Decoder, Input};
@@ -117,7 +116,7 @@ async fn serve(
     let (frames, waiting) = mpsc::channel(WAITING_MAX);
     let Program { reader, writer } = program;
     let ended = {
-        let from_node = from_node(first, reader, frames.clone());
+        let from_node = from_node(first, reader, protocol, frames.clone());
         let from_client = from_client(&mut client_in, protocol, writer, frames);
         let to_client = to_client(waiting, &mut client_out);
         tokio::select! {
@@ -135,6 +134,7 @@ async fn serve(
 async fn from_node(
     first: ExecOutput,
     mut reader: FrameReader<ReadHalf<NodeStream>>,
+    protocol: Protocol,
     frames: mpsc::Sender<Out>,
 ) {
     let send = |channel: u8, bytes: Vec<u8>| {
@@ -142,7 +142,7 @@ async fn from_node(
         async { frames.send((frame, false)).await.is_ok() }
     };
     let mut output = Some(first);
-    let status: Value = loop {
+    let end = loop {
         let next = match output.take() {
             Some(first) => Ok(Some(first)),
             None => reader.read::<ExecOutput>().await,
@@ -153,17 +153,19 @@ async fn from_node(
             Ok(Some(ExecOutput::Stdout(bytes))) if bytes.is_empty() => true,
             Ok(Some(ExecOutput::Stdout(bytes))) => send(channels::STDOUT, bytes).await,
             Ok(Some(ExecOutput::Stderr(bytes))) => send(channels::STDERR, bytes).await,
-            Ok(Some(ExecOutput::Exited { code })) => break channels::exit_status(code),
-            Ok(Some(ExecOutput::Failed { message, .. })) => {
-                break channels::failed_status(&message);
+            Ok(Some(ExecOutput::Exited { code })) => break Some(End::Exited(code)),
+            Ok(Some(ExecOutput::Failed { message, .. })) => break Some(End::Failed(message)),
+            Ok(None) | Err(_) => {
+                break Some(End::Failed("the node's connection has ended".to_owned()));
             }
-            Ok(None) | Err(_) => break channels::failed_status("the node's connection has ended"),
         };
         if !there {
-            break Value::Null;
+            break None;
         }
     };
-    if !status.is_null() && send(channels::ERROR, status.to_string().into_bytes()).await {
+    if let Some(end) = end
+        && send(channels::ERROR, end.told(protocol).into_bytes()).await
+    {
         let _ = frames.send((websocket::close(1000), true)).await;
     }
     std::future::pending().await

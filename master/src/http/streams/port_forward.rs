@@ -10,10 +10,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bramble_api::Status;
-use bramble_shared::link::{DialReply, DialRequest, StreamRequest};
+use bramble_shared::link::{DialRequest, StreamRequest};
 use futures_util::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use http::Response;
 use http::request::Parts;
@@ -22,30 +21,25 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
 
 use super::client::{Out, finish, to_client};
+use super::dial::{self, Dialled};
 use super::spdy::{self, Encoder};
 use super::target::PodTarget;
 use super::websocket::{self, Decoder, Input};
 use super::{target, upgrade};
 use crate::http::Call;
 use crate::http::response::Body;
-use crate::link::framed::FrameReader;
 use crate::node_port::{NodePort, NodeStream};
 
 /// What clients may speak.
 const PROTOCOLS: &[(&str, ())] = &[("SPDY/3.1+portforward.k8s.io", ())];
 /// Most connections of one client at a time.
 const CONNECTIONS_MAX: usize = 32;
-/// Longest wait for a pod to take a connection.
-const DIAL_TIME_MAX: Duration = Duration::from_secs(15);
 /// Bytes of a pod that go into one frame.
 const PIECE_LEN: usize = 16 * 1024;
 /// Frames that wait for the client, and pieces that wait for a pod.
 const WAITING_MAX: usize = 2;
-/// Longest frame of a node before the connection stands.
-const REPLY_LEN_MAX: usize = 4 * 1024;
 
 /// Answers a request to forward ports.
 ///
@@ -248,8 +242,9 @@ impl Connection {
     async fn run(self, from_client: mpsc::Receiver<Vec<u8>>) -> [u32; 2] {
         let PodTarget { name, uid, .. } = &*self.target;
         let port = self.port;
-        match dial(&*self.nodes, &self.target, port).await {
-            Ok((stream, first)) => {
+        let request = StreamRequest::Dial(DialRequest { uid: uid.clone(), port });
+        match dial::connect(&*self.nodes, &self.target.node, request).await {
+            Ok(Dialled { stream, first }) => {
                 if let Err(error) = self.copy(stream, first, from_client).await {
                     tracing::debug!(%error, port, "a forwarded connection ended");
                 }
@@ -307,24 +302,5 @@ impl Connection {
 
     async fn send(&self, bytes: Vec<u8>) {
         let _ = self.frames.send((websocket::message(&[&bytes]), false)).await;
-    }
-}
-
-/// Opens a connection to a port of a pod, and returns what the pod has said already.
-async fn dial(
-    nodes: &dyn NodePort,
-    target: &PodTarget,
-    port: u16,
-) -> Result<(NodeStream, Vec<u8>), String> {
-    let request = StreamRequest::Dial(DialRequest { uid: target.uid.clone(), port });
-    let opened = nodes.open_stream(&target.node, request).await;
-    let stream = opened.map_err(|status| status.message)?;
-    let mut reader = FrameReader::with_len_max(stream, REPLY_LEN_MAX);
-    match timeout(DIAL_TIME_MAX, reader.read::<DialReply>()).await {
-        Ok(Ok(Some(DialReply::Open))) => Ok(reader.into_parts()),
-        Ok(Ok(Some(DialReply::Failed { message, .. }))) => Err(message),
-        Ok(Ok(None)) => Err("the node's connection has ended".to_owned()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the node did not answer in time".to_owned()),
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn choose<T: Copy>(
     headers: &HeaderMap,
     known: &[(&'static str, T)],
 ) -> Result<(&'static str, T), Status> {
-    if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+    if !wanted(headers) {
         // As upstream says it to who asks without.
         return Err(Status::bad_request(
             "Upgrade request required: this server streams over WebSocket",
@@ -43,6 +43,11 @@ pub(super) fn choose<T: Copy>(
             "unable to negotiate protocol: client supports {asked:?}, server accepts {names:?}"
         ))
     })
+}
+
+/// Whether a client wants a WebSocket.
+pub(super) fn wanted(headers: &HeaderMap) -> bool {
+    has_token(headers, &UPGRADE, "websocket") && has_token(headers, &CONNECTION, "upgrade")
 }
 
 /// The answer that changes the connection.

@@ -182,6 +182,7 @@ fn mount(mount: Field<'_>) -> Mount {
         volume: mount.get("name").string(),
         path: mount.get("mountPath").string(),
         sub_path: mount.get("subPath").string(),
+        sub_path_expr: mount.get("subPathExpr").string(),
         read_only: mount.get("readOnly").flag().unwrap_or(false),
     }
 }
