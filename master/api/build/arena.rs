@@ -54,6 +54,8 @@ pub(crate) enum Wire {
 pub(crate) enum Node {
     Scalar(&'static str),
     Message(usize),
+    /// A message of which JSON has the one field that is set, in its place.
+    Union(usize),
     Map(usize),
     AtomicMap(usize),
     List(usize, List),
@@ -67,7 +69,8 @@ pub(crate) enum List {
 }
 
 /// Messages that JSON has as something else.
-const LEAVES: [(&str, &str); 6] = [
+const LEAVES: [(&str, &str); 7] = [
+    ("apiextensions_apiserver::pkg::apis::apiextensions::v1::json", "Any"),
     ("apimachinery::pkg::api::resource::quantity", "Quantity"),
     ("apimachinery::pkg::apis::meta::v1::fieldsv1", "FieldsV1"),
     ("apimachinery::pkg::apis::meta::v1::microtime", "MicroTime"),
@@ -75,6 +78,16 @@ const LEAVES: [(&str, &str); 6] = [
     ("apimachinery::pkg::runtime::rawextension", "Any"),
     ("apimachinery::pkg::util::intstr::intorstring", "IntOrString"),
 ];
+
+/// Messages that JSON has as whichever of their fields is set.
+const UNIONS: [&str; 3] = [
+    "apiextensions_apiserver::pkg::apis::apiextensions::v1::jsonschemapropsorarray",
+    "apiextensions_apiserver::pkg::apis::apiextensions::v1::jsonschemapropsorbool",
+    "apiextensions_apiserver::pkg::apis::apiextensions::v1::jsonschemapropsorstringarray",
+];
+
+/// What names of definitions of kinds start with.
+const PACKAGES: [&str; 2] = ["io.k8s.api.", "io.k8s.apiextensions-apiserver."];
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
@@ -113,7 +126,8 @@ pub(crate) fn build(
         .iter()
         .filter(|(name, definition)| {
             let stable = definition.kind.as_ref().is_some_and(|kind| {
-                STABLE.contains(&kind.version.as_str()) && name.starts_with("io.k8s.api.")
+                STABLE.contains(&kind.version.as_str())
+                    && PACKAGES.iter().any(|package| name.starts_with(package))
             });
             stable || *name == DELETE_OPTIONS
         })
@@ -145,6 +159,27 @@ pub(crate) fn build(
 fn key(name: &str) -> String {
     let name = name.trim_start_matches("io.k8s.");
     name.replace('.', "::").replace('-', "_").to_lowercase()
+}
+
+/// A name as both crates have it.
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+}
+
+impl Field {
+    /// A field of which nothing is special.
+    fn plain(name: &str, kind: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            required: false,
+            keeps_zero: false,
+            merges: false,
+            merge_key: String::new(),
+            retains_keys: false,
+            description: String::new(),
+        }
+    }
 }
 
 fn leaf(key: &str) -> Option<&'static str> {
@@ -251,9 +286,14 @@ impl<'a> Builder<'a> {
         plan: &mut Vec<Plan>,
     ) -> Result<(), String> {
         for field in &message.fields {
-            let plain = field.name.replace('_', "").to_lowercase();
-            let property =
-                definition.properties.iter().find(|(name, _)| name.to_lowercase() == plain);
+            if UNIONS.contains(&key(name).as_str()) {
+                let kind = self.kind(field)?;
+                found.insert(&field.name, Field::plain(&field.name, kind));
+                plan.push(Plan::Field(field.number, field.name.clone()));
+                continue;
+            }
+            let wanted = plain(&field.name);
+            let property = definition.properties.iter().find(|(name, _)| plain(name) == wanted);
             let Some((json, property)) = property else {
                 // Not in JSON under its name: its fields are the outer object's, or it is gone.
                 if let Shape::One(Type::Message(inner)) = &field.shape
@@ -270,8 +310,10 @@ impl<'a> Builder<'a> {
                 // The crate, and not Kubernetes, wants metadata of every kind.
                 && !(definition.kind.is_some() && json == "metadata");
             let pointer_key = name.trim_start_matches("io.k8s.api.");
-            let pointer_key =
-                pointer_key.trim_start_matches("io.k8s.apimachinery.pkg.apis.").to_owned();
+            let pointer_key = pointer_key.trim_start_matches("io.k8s.apimachinery.pkg.apis.");
+            let pointer_key = pointer_key
+                .trim_start_matches("io.k8s.apiextensions-apiserver.pkg.apis.")
+                .to_owned();
             let pointer = self
                 .pointers
                 .get(pointer_key.as_str())
@@ -340,6 +382,9 @@ impl<'a> Builder<'a> {
             }),
             Type::Message(key) => match (leaf(key), self.names.get(key)) {
                 (Some(leaf), _) => Node::Scalar(leaf),
+                (None, Some(name)) if UNIONS.contains(&key.as_str()) => {
+                    Node::Union(self.number(name)?)
+                }
                 (None, Some(name)) => Node::Message(self.number(name)?),
                 // A list that is the value of a map has to be a message in protobuf.
                 (None, None) => match self.protobuf(key)?.fields.as_slice() {

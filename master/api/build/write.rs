@@ -112,6 +112,7 @@ fn types(arena: &Arena, texts: &mut Texts, rust: &mut String) -> Result<(), Box<
         match node {
             Node::Scalar(name) => writeln!(rust, "TypeRow::{name},")?,
             Node::Message(message) => writeln!(rust, "TypeRow::Message({message}),")?,
+            Node::Union(message) => writeln!(rust, "TypeRow::Union({message}),")?,
             Node::Map(value) => writeln!(rust, "TypeRow::Map({value}),")?,
             Node::AtomicMap(value) => writeln!(rust, "TypeRow::AtomicMap({value}),")?,
             Node::List(item, List::Atomic) => {

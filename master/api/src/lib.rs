@@ -9,6 +9,7 @@
 
 mod convert;
 pub mod cron;
+pub mod custom;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::custom::Custom;
 use crate::defaults;
 use crate::schema::{self, Message};
 use crate::status::FieldError;
@@ -56,7 +57,29 @@ pub struct Resource {
     /// What is asked by creating one, if that is answered and nothing is kept.
     pub question: Option<Question>,
     /// What its objects are like.
-    row: &'static Row,
+    pub(crate) rules: Rules,
+}
+
+/// What objects are like.
+#[derive(Debug)]
+pub(crate) enum Rules {
+    /// As the program says.
+    BuiltIn(&'static Row),
+    /// As a schema says.
+    Custom(Box<Custom>),
+}
+
+/// Where in an object the number of replicas is, as JSON pointers.
+#[derive(Debug, Clone)]
+pub struct Scale {
+    /// How many there are to be.
+    pub replicas: Text,
+    /// How many there are.
+    pub present: Text,
+    /// What selects them, if anything does.
+    pub selector: Option<Text>,
+    /// Whether the selector is written as lists take it.
+    pub written: bool,
 }
 
 /// A name: part of the program for what is built in.
@@ -337,55 +360,124 @@ impl Resource {
             pod_spec: row.pod_spec,
             strategy: row.strategy,
             question: row.question,
-            row,
+            rules: Rules::BuiltIn(row),
         }
     }
 
-    /// Columns of the printed table.
+    /// What is special about a custom resource; none for what is built in.
+    pub(crate) fn custom(&self) -> Option<&Custom> {
+        match &self.rules {
+            Rules::BuiltIn(_) => None,
+            Rules::Custom(custom) => Some(custom),
+        }
+    }
+
+    /// Columns of the printed table, as it announces them.
     #[must_use]
-    pub fn columns(&self) -> &[Column] {
-        self.row.columns
+    pub fn columns(&self) -> Vec<Value> {
+        match &self.rules {
+            Rules::BuiltIn(row) => row.columns.iter().map(Column::definition).collect(),
+            Rules::Custom(custom) => {
+                let name = table::name_column().definition();
+                std::iter::once(name).chain(custom.column_definitions()).collect()
+            }
+        }
     }
 
     /// Cells of one printed row, as many as there are columns; time in seconds since 1970.
     #[must_use]
     pub fn cells(&self, object: &Value, now: i64) -> Vec<Value> {
-        (self.row.cells)(object, now)
+        match &self.rules {
+            Rules::BuiltIn(row) => (row.cells)(object, now),
+            Rules::Custom(custom) => {
+                std::iter::once(table::name(object)).chain(custom.cells(object, now)).collect()
+            }
+        }
     }
 
     /// Fills in what the user left out.
     pub(crate) fn fill_in(&self, object: &mut Map<String, Value>) {
-        (self.row.defaults)(object);
+        match &self.rules {
+            Rules::BuiltIn(row) => (row.defaults)(object),
+            Rules::Custom(custom) => custom.fill_in(object),
+        }
     }
 
-    /// Finds what is wrong with an object, metadata aside.
-    pub(crate) fn validate(&self, object: &Value) -> Vec<FieldError> {
-        (self.row.validate)(object)
+    /// Finds what is wrong with an object, which may replace an old one; metadata aside.
+    pub(crate) fn problems(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        match (&self.rules, old) {
+            (Rules::BuiltIn(row), None) => (row.validate)(object),
+            (Rules::BuiltIn(row), Some(old)) => {
+                let mut errors = (row.validate)(object);
+                errors.extend((row.validate_update)(old, object));
+                errors
+            }
+            (Rules::Custom(custom), old) => custom.problems(object, old),
+        }
     }
 
-    /// Finds what an update must not change.
-    pub(crate) fn validate_update(&self, old: &Value, new: &Value) -> Vec<FieldError> {
-        (self.row.validate_update)(old, new)
+    /// Finds what is wrong with a status that replaces an old one.
+    pub(crate) fn status_problems(&self, object: &Value, old: &Value) -> Vec<FieldError> {
+        match &self.rules {
+            Rules::BuiltIn(_) => Vec::new(),
+            Rules::Custom(custom) => custom.problems(object, Some(old)),
+        }
     }
 
     /// Whether its objects are kept in another form than the one in which they are served.
     #[must_use]
     pub fn converted(&self) -> bool {
-        self.row.storage.is_some()
+        match &self.rules {
+            Rules::BuiltIn(row) => row.storage.is_some(),
+            Rules::Custom(custom) => custom.converted(),
+        }
     }
 
     /// Makes the served form of a kept object.
     pub fn read(&self, object: &mut Value) {
-        if let Some(storage) = &self.row.storage {
-            (storage.read)(object);
+        match &self.rules {
+            Rules::BuiltIn(row) => {
+                if let Some(storage) = &row.storage {
+                    (storage.read)(object);
+                }
+            }
+            Rules::Custom(custom) => custom.read(self.api_version(), object),
         }
     }
 
     /// Makes the kept form of a served object.
     pub fn write(&self, object: &mut Value) {
-        if let Some(storage) = &self.row.storage {
-            (storage.write)(object);
+        match &self.rules {
+            Rules::BuiltIn(row) => {
+                if let Some(storage) = &row.storage {
+                    (storage.write)(object);
+                }
+            }
+            Rules::Custom(custom) => custom.write(object),
         }
+    }
+
+    /// Whether strategic merge patches are known for it: they need to know how lists are merged.
+    #[must_use]
+    pub fn merges_strategically(&self) -> bool {
+        self.custom().is_none()
+    }
+
+    /// What clients are told that still use it.
+    #[must_use]
+    pub fn deprecation(&self) -> Option<&str> {
+        self.custom()?.deprecation.as_deref()
+    }
+
+    /// Where the number of replicas is.
+    #[must_use]
+    pub fn scale(&self) -> Scale {
+        self.custom().and_then(|custom| custom.scale.clone()).unwrap_or_else(|| Scale {
+            replicas: "/spec/replicas".into(),
+            present: "/status/replicas".into(),
+            selector: Some("/spec/selector".into()),
+            written: false,
+        })
     }
 
     /// Group and version as an object's `apiVersion` has them.
@@ -401,7 +493,10 @@ impl Resource {
     /// Kind of a list of its objects.
     #[must_use]
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        match &self.rules {
+            Rules::BuiltIn(_) => format!("{}List", self.kind),
+            Rules::Custom(custom) => custom.list_kind.clone(),
+        }
     }
 
     /// Name with the group, as messages have it: `pods`, `deployments.apps`.
@@ -433,7 +528,10 @@ impl Resource {
     /// What the store keys of all its objects start with.
     #[must_use]
     pub fn prefix(&self) -> String {
-        let group = self.row.storage.map_or(&*self.group, |storage| storage.group);
+        let group = match &self.rules {
+            Rules::BuiltIn(row) => row.storage.map_or(&*self.group, |storage| storage.group),
+            Rules::Custom(_) => &*self.group,
+        };
         let group = if group.is_empty() { "core" } else { group };
         format!("/{group}/{}/", self.plural)
     }
@@ -453,8 +551,11 @@ impl Resource {
 
     /// Message of its objects.
     #[must_use]
-    pub fn schema(&self) -> Option<Message<'static>> {
-        schema::built_in().find(&self.group, &self.version, &self.kind)
+    pub fn schema(&self) -> Option<Message<'_>> {
+        match &self.rules {
+            Rules::BuiltIn(_) => schema::built_in().find(&self.group, &self.version, &self.kind),
+            Rules::Custom(custom) => Some(Message::custom(&custom.schema)),
+        }
     }
 
     /// Whether status is written apart from the rest.
@@ -465,6 +566,16 @@ impl Resource {
 }
 
 impl Subresource {
+    /// Group, version and kind of what is sent and answered; without any, those of the object.
+    #[must_use]
+    pub fn answers<'a>(&'a self, resource: &'a Resource) -> (&'a str, &'a str, &'a str) {
+        if self.kind.is_empty() {
+            (&resource.group, &resource.version, &resource.kind)
+        } else {
+            (self.group, self.version, self.kind)
+        }
+    }
+
     /// The `status` subresource of a kind.
     #[must_use]
     pub(crate) const fn status(

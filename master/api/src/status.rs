@@ -69,6 +69,8 @@ pub enum Cause {
     Required,
     /// A value is malformed or may not be changed.
     Invalid,
+    /// A value is of another type.
+    TypeInvalid,
     /// A value is not one of a list.
     NotSupported,
     /// A value appears twice.
@@ -88,6 +90,7 @@ impl Cause {
         match self {
             Self::Required => "FieldValueRequired",
             Self::Invalid => "FieldValueInvalid",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
             Self::NotSupported => "FieldValueNotSupported",
             Self::Duplicate => "FieldValueDuplicate",
             Self::NotFound => "FieldValueNotFound",
@@ -100,7 +103,7 @@ impl Cause {
     const fn text(self) -> &'static str {
         match self {
             Self::Required => "Required value",
-            Self::Invalid => "Invalid value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Duplicate => "Duplicate value",
             Self::NotFound => "Not found",
@@ -121,6 +124,11 @@ impl FieldError {
     pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) -> Self {
         let detail = with_detail(&value.into(), detail);
         Self { cause: Cause::Invalid, field: field.into(), detail }
+    }
+
+    /// A value is of another type.
+    pub fn type_invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) -> Self {
+        Self { cause: Cause::TypeInvalid, ..Self::invalid(field, value, detail) }
     }
 
     /// A value is not one of those that are supported.

@@ -3,6 +3,7 @@
 //! The uid, the creation time, the namespace and the generated name are the API server's. What is
 //! special about a kind is in the module of its name, and its descriptor leads there.
 
+pub(crate) mod custom_resource_definition;
 pub(crate) mod job;
 pub(crate) mod lease;
 pub(crate) mod namespace;
@@ -36,8 +37,15 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         }
     }
     let status = resource.has_status().then(|| (resource.strategy.initial_status)(object));
-    if let (Some(status), Some(fields)) = (status, object.as_object_mut()) {
-        fields.insert("status".to_owned(), status);
+    match (status, object.as_object_mut()) {
+        // Some kinds have none until somebody writes it.
+        (Some(Value::Null), Some(fields)) => {
+            fields.remove("status");
+        }
+        (Some(status), Some(fields)) => {
+            fields.insert("status".to_owned(), status);
+        }
+        (None, _) | (_, None) => {}
     }
 }
 
@@ -73,7 +81,7 @@ pub fn prepare_update(
         put(new.as_object_mut(), "status", old.get("status").cloned());
     }
     (resource.strategy.prepare_update)(old, new);
-    let changed = resource.generation && content(old) != content(new);
+    let changed = resource.generation && content(resource, old) != content(resource, new);
     let Some(metadata) = object::child(new, "metadata") else { return };
     for key in SYSTEM_METADATA {
         put(Some(metadata), key, old_metadata.and_then(|old| old.get(key)).cloned());
@@ -85,10 +93,13 @@ pub fn prepare_update(
 }
 
 /// Everything that the generation counts changes of.
-fn content(object: &Value) -> Map<String, Value> {
+fn content(resource: &Resource, object: &Value) -> Map<String, Value> {
     let mut content = object.as_object().cloned().unwrap_or_default();
-    for key in ["metadata", "status", "apiVersion", "kind"] {
+    for key in ["metadata", "apiVersion", "kind"] {
         content.remove(key);
+    }
+    if resource.has_status() {
+        content.remove("status");
     }
     content
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::place::{MENTIONED_MAX, Part, Place};
 use crate::patch::bounds::shortened;
 use crate::quantity::{ParseQuantityError, Quantity};
-use crate::schema::{Message, Type};
+use crate::schema::{Field, Message, Type};
 use crate::timestamp;
 
 /// Why a value does not fit its field.
@@ -148,6 +148,12 @@ impl Walk {
                 *value = quantity.to_string().into();
                 Ok(())
             }
+            (Type::Union(message), value) => {
+                match message.fields().map(Field::kind).find(|kind| shaped(*kind, value)) {
+                    Some(kind) => self.value(kind, value, here),
+                    None => Err(here.wrong(value, kind)),
+                }
+            }
             (Type::Message(message), Value::Object(fields)) => self.message(message, fields, here),
             (Type::Map(kind) | Type::AtomicMap(kind), Value::Object(entries)) => {
                 let kind = kind.kind();
@@ -205,6 +211,16 @@ impl Walk {
     }
 }
 
+/// Whether a value is a truth value, an object or a list as a type is.
+fn shaped(kind: Type<'_>, value: &Value) -> bool {
+    matches!(
+        (kind, value),
+        (Type::Bool, Value::Bool(_))
+            | (Type::Message(_), Value::Object(_))
+            | (Type::List(..), Value::Array(_))
+    )
+}
+
 /// Whether a value is a list or map with nothing in it.
 fn empty(kind: Type<'_>, value: &Value) -> bool {
     match (kind, value) {
@@ -227,7 +243,9 @@ fn name(kind: Type<'_>) -> String {
         Type::Time => "v1.Time".to_owned(),
         Type::MicroTime => "v1.MicroTime".to_owned(),
         Type::Any | Type::FieldsV1 => "interface {}".to_owned(),
-        Type::Message(message) => format!("{}.{}", message.version(), message.name()),
+        Type::Message(message) | Type::Union(message) => {
+            format!("{}.{}", message.version(), message.name())
+        }
         Type::Map(kind) | Type::AtomicMap(kind) => format!("map[string]{}", name(kind.kind())),
         Type::List(kind, _) => format!("[]{}", name(kind.kind())),
     }

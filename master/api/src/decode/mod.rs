@@ -8,6 +8,7 @@ use serde_json::Value;
 
 pub use self::check::{CheckTypesError, prune};
 pub use self::parse::{Parsed, parse};
+use crate::protobuf::is_protobuf;
 use crate::resource::Resource;
 use crate::schema;
 use crate::status::Status;
@@ -88,7 +89,12 @@ pub fn decode(
     media: MediaType,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    decode_kind((&resource.group, &resource.version, &resource.kind), body, media, validation)
+    let mut parsed = parse_of(resource, body, media)?;
+    if parsed.value.is_null() {
+        // Upstream reads null as an object that says nothing.
+        parsed.value = Value::Object(serde_json::Map::new());
+    }
+    check_resource(resource, parsed.value, &parsed.duplicates, validation)
 }
 
 /// Decodes a body that has to hold an object of a (group, version, kind), such as those of
@@ -119,26 +125,66 @@ pub fn check(
     object: Value,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    check_kind((&resource.group, &resource.version, &resource.kind), object, &[], validation)
+    check_resource(resource, object, &[], validation)
 }
 
-/// Names the unknown fields of an object, as paths.
-///
-/// # Errors
-/// A field has a value of the wrong type.
-pub fn check_types(resource: &Resource, object: &Value) -> Result<Vec<String>, CheckTypesError> {
-    let mut object = object.clone();
-    match resource.schema() {
-        Some(message) => prune(message, &mut object),
-        None => Ok(Vec::new()),
+/// Reads a body; custom resources have no form in protobuf.
+fn parse_of(resource: &Resource, body: &[u8], media: MediaType) -> Result<Parsed, Status> {
+    if resource.custom().is_some() && (media == MediaType::Protobuf || is_protobuf(body)) {
+        return Err(Status::unsupported_media_type(&["application/json", "application/yaml"]));
     }
+    parse(body, media)
+}
+
+fn check_resource(
+    resource: &Resource,
+    object: Value,
+    duplicates: &[String],
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    let kind = (&*resource.group, &*resource.version, &*resource.kind);
+    match resource.custom() {
+        None => check_kind(kind, object, duplicates, validation),
+        Some(custom) => check_with(kind, object, duplicates, validation, |object| {
+            let mut unknown = prune_metadata(object)?;
+            unknown.extend(custom.prune(object));
+            Ok(unknown)
+        }),
+    }
+}
+
+/// Looks at the metadata of an object only.
+fn prune_metadata(object: &mut Value) -> Result<Vec<String>, CheckTypesError> {
+    let (Some(message), Some(metadata)) = (schema::object_meta(), object.get_mut("metadata"))
+    else {
+        return Ok(Vec::new());
+    };
+    if metadata.is_null() {
+        *metadata = Value::Object(serde_json::Map::new());
+    }
+    let unknown = prune(message, metadata)?;
+    Ok(unknown.into_iter().map(|path| format!("metadata.{path}")).collect())
 }
 
 fn check_kind(
     (group, version, kind): (&str, &str, &str),
+    object: Value,
+    duplicates: &[String],
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    let Some(message) = schema::built_in().find(group, version, kind) else {
+        return Err(Status::internal(format!("no schema for kind `{kind}`")));
+    };
+    let prune = |object: &mut Value| prune(message, object);
+    check_with((group, version, kind), object, duplicates, validation, prune)
+}
+
+fn check_with(
+    (group, version, kind): (&str, &str, &str),
     mut object: Value,
     duplicates: &[String],
     validation: FieldValidation,
+    prune: impl FnOnce(&mut Value) -> Result<Vec<String>, CheckTypesError>,
 ) -> Result<Decoded, Status> {
     let api_version =
         if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
@@ -167,11 +213,8 @@ fn check_kind(
             });
         }
     }
-    let Some(message) = schema::built_in().find(group, version, kind) else {
-        return Err(Status::internal(format!("no schema for kind `{kind}`")));
-    };
-    let unknown = prune(message, &mut object)
-        .map_err(|error| refuse(&api_version, kind, &error.to_string()))?;
+    let unknown =
+        prune(&mut object).map_err(|error| refuse(&api_version, kind, &error.to_string()))?;
     let unknown = unknown.iter().map(|path| format!("unknown field \"{path}\""));
     let duplicates = duplicates.iter().map(|path| format!("duplicate field \"{path}\""));
     let warnings: Vec<String> = unknown.chain(duplicates).collect();

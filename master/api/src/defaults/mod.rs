@@ -1,6 +1,7 @@
 //! Fills in what users leave out, as upstream does; running it twice changes nothing.
 
 pub(crate) mod admissionregistration;
+pub(crate) mod apiextensions;
 pub(crate) mod autoscaling;
 pub(crate) mod batch;
 pub(crate) mod configuration;

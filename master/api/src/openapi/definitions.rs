@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::Dialect;
+use crate::custom::{self, Custom};
 use crate::resource::Resource;
 use crate::schema::{self, Descriptions, Field, ListType, Merge, Message, Type};
 
@@ -19,6 +20,7 @@ const FIELDS_V1: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1";
 enum Source<'a> {
     Message(Message<'a>),
     Leaf(Value),
+    Custom(&'a Resource, &'a Custom),
 }
 
 /// Definitions that these resources need, by name.
@@ -27,8 +29,12 @@ pub(super) fn all<'a>(
     resources: &[&'a Resource],
 ) -> impl Iterator<Item = (String, Value)> + use<'a> {
     let mut found = BTreeMap::new();
-    for message in resources.iter().filter_map(|resource| resource.schema()) {
-        collect(dialect, message, &mut found);
+    for resource in resources {
+        match (resource.custom(), resource.schema()) {
+            (Some(_), _) => custom(dialect, resource, &mut found),
+            (None, Some(message)) => collect(dialect, message, &mut found),
+            (None, None) => {}
+        }
     }
     // Names are in order, so that the messages of a package follow each other.
     let mut described = (String::new(), Descriptions::default());
@@ -42,9 +48,47 @@ pub(super) fn all<'a>(
                 object(dialect, message, &described.1)
             }
             Source::Leaf(definition) => definition,
+            Source::Custom(resource, custom) => {
+                custom::definition(resource, custom.document(), dialect == Dialect::V2)
+            }
         };
         (name, definition)
     })
+}
+
+/// Name of the definition of a resource's objects; none if there is none.
+pub(super) fn of_objects(resource: &Resource) -> Option<String> {
+    match resource.custom() {
+        Some(_) => Some(custom::definition_name(resource)),
+        None => resource.schema().map(name),
+    }
+}
+
+/// The definitions of a custom resource's objects and of lists of them.
+fn custom<'a>(dialect: Dialect, resource: &'a Resource, found: &mut BTreeMap<String, Source<'a>>) {
+    let Some(own) = resource.custom() else { return };
+    for message in schema::object_meta().into_iter().chain(schema::list_meta()) {
+        collect(dialect, message, found);
+    }
+    let name = custom::definition_name(resource);
+    let list = format!("{}{}", name.trim_end_matches(&*resource.kind), resource.list_kind());
+    let reference = schema::list_meta().map(|message| dialect.reference(&self::name(message)));
+    let definition = json!({
+        "description": format!("A list of {}", resource.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": reference,
+            "items": {"type": "array", "items": dialect.reference(&name)},
+        },
+        "x-kubernetes-group-version-kind": [{
+            "group": resource.group, "version": resource.version, "kind": resource.list_kind(),
+        }],
+    });
+    found.insert(list, Source::Leaf(definition));
+    found.insert(name, Source::Custom(resource, own));
 }
 
 /// Name of a message's definition.
@@ -63,10 +107,17 @@ fn collect<'a>(dialect: Dialect, message: Message<'a>, found: &mut BTreeMap<Stri
         }
         if let Type::Message(inner) = kind {
             collect(dialect, inner, found);
+        } else if let Type::Union(inner) = kind {
+            union(inner, found);
         } else if let Some((name, definition)) = leaf(dialect, kind) {
             found.insert(name.to_owned(), Source::Leaf(definition));
         }
     }
+}
+
+/// What may be one or another has a definition that says nothing.
+fn union<'a>(message: Message<'a>, found: &mut BTreeMap<String, Source<'a>>) {
+    found.insert(name(message), Source::Leaf(json!({})));
 }
 
 /// Name and definition of a type that is no message but has a definition of its own.
@@ -95,6 +146,7 @@ fn leaf(dialect: Dialect, kind: Type<'_>) -> Option<(&'static str, Value)> {
             | Type::Double
             | Type::Bytes
             | Type::Message(_)
+            | Type::Union(_)
             | Type::Map(_)
             | Type::AtomicMap(_)
             | Type::List(..),
@@ -182,7 +234,7 @@ fn value(dialect: Dialect, kind: Type<'_>) -> Value {
         Type::Int64 => json!({"type": "integer", "format": "int64"}),
         Type::Double => json!({"type": "number", "format": "double"}),
         Type::Bytes => json!({"type": "string", "format": "byte"}),
-        Type::Message(message) => dialect.reference(&name(message)),
+        Type::Message(message) | Type::Union(message) => dialect.reference(&name(message)),
         Type::Map(inner) => {
             json!({"type": "object", "additionalProperties": value(dialect, inner.kind())})
         }

@@ -32,6 +32,16 @@ enum Shape {
     Texts,
     /// Truth value.
     Flag,
+    /// Floating-point number.
+    Double,
+    /// Whole number.
+    Int,
+    /// JSON of any shape.
+    Any,
+    /// JSON of any shape for each item.
+    Anys,
+    /// A message with a schema, or with a truth value.
+    SchemaOrFlag,
     /// A message.
     Message(&'static Layout),
     /// A message with one field of number 1, which is this.
@@ -113,9 +123,24 @@ static SCHEMA: Layout = Layout {
     fields: &[
         ("$ref", 1, Shape::Text),
         ("format", 2, Shape::Text),
+        ("title", 3, Shape::Text),
         ("description", 4, Shape::Text),
+        ("default", 5, Shape::Any),
+        ("multipleOf", 6, Shape::Double),
+        ("maximum", 7, Shape::Double),
+        ("exclusiveMaximum", 8, Shape::Flag),
+        ("minimum", 9, Shape::Double),
+        ("exclusiveMinimum", 10, Shape::Flag),
+        ("maxLength", 11, Shape::Int),
+        ("minLength", 12, Shape::Int),
+        ("pattern", 13, Shape::Text),
+        ("maxItems", 14, Shape::Int),
+        ("minItems", 15, Shape::Int),
+        ("maxProperties", 17, Shape::Int),
+        ("minProperties", 18, Shape::Int),
         ("required", 19, Shape::Texts),
-        ("additionalProperties", 21, Shape::Wrapped(&Shape::Message(&SCHEMA))),
+        ("enum", 20, Shape::Anys),
+        ("additionalProperties", 21, Shape::SchemaOrFlag),
         ("type", 22, Shape::Wrapped(&Shape::Text)),
         ("items", 23, Shape::Wrapped(&Shape::Message(&SCHEMA))),
         ("properties", 25, Shape::Message(&PROPERTIES)),
@@ -159,6 +184,30 @@ fn put(bytes: &mut Vec<u8>, number: u32, shape: Shape, value: &Value) {
             put_varint(bytes, u64::from(number) << 3);
             put_varint(bytes, u64::from(value.as_bool().unwrap_or_default()));
         }
+        Shape::Double => {
+            put_varint(bytes, u64::from(number) << 3 | 1);
+            let value = value.as_f64().unwrap_or_default();
+            bytes.extend_from_slice(&value.to_bits().to_le_bytes());
+        }
+        Shape::Int => {
+            put_varint(bytes, u64::from(number) << 3);
+            put_varint(bytes, value.as_i64().unwrap_or_default().cast_unsigned());
+        }
+        Shape::Any => put_bytes(bytes, number, &any(value)),
+        Shape::Anys => {
+            for item in value.as_array().into_iter().flatten() {
+                put(bytes, number, Shape::Any, item);
+            }
+        }
+        Shape::SchemaOrFlag => {
+            let mut either = Vec::new();
+            if value.is_boolean() {
+                put(&mut either, 2, Shape::Flag, value);
+            } else {
+                put(&mut either, 1, Shape::Message(&SCHEMA), value);
+            }
+            put_bytes(bytes, number, &either);
+        }
         Shape::Message(layout) => put_bytes(bytes, number, &message(layout, value)),
         Shape::Wrapped(inner) => {
             let mut wrapped = Vec::new();
@@ -183,18 +232,22 @@ fn message(layout: &Layout, value: &Value) -> Vec<u8> {
                 put_entry(&mut bytes, *number, key, *shape, value);
             }
             (None, Rest::Extensions(number)) => {
-                // Field 2 of gnostic's `Any` is YAML, which JSON is.
-                let mut any = Vec::new();
-                put_bytes(&mut any, 2, value.to_string().as_bytes());
                 let mut entry = Vec::new();
                 put_bytes(&mut entry, 1, key.as_bytes());
-                put_bytes(&mut entry, 2, &any);
+                put_bytes(&mut entry, 2, &any(value));
                 put_bytes(&mut bytes, *number, &entry);
             }
             (None, Rest::Nothing) => debug_assert!(false, "`{key}` has no place in protobuf"),
         }
     }
     bytes
+}
+
+/// Gnostic's `Any`: its field 2 is YAML, which JSON is.
+fn any(value: &Value) -> Vec<u8> {
+    let mut any = Vec::new();
+    put_bytes(&mut any, 2, value.to_string().as_bytes());
+    any
 }
 
 /// `ParametersItem`: a parameter in the body, or one in the query or path.

@@ -75,10 +75,8 @@ fn operation(dialect: Dialect, resource: &Resource, action: &str, bodies: &[&str
         names.push("force");
     }
     let mut parameters: Vec<Value> = names.iter().map(|name| in_query(dialect, name)).collect();
-    let reference = resource
-        .schema()
-        .map(|message| dialect.reference(&definitions::name(message)))
-        .unwrap_or_default();
+    let reference =
+        definitions::of_objects(resource).map(|name| dialect.reference(&name)).unwrap_or_default();
     let mut operation = Map::new();
     match dialect {
         _ if bodies.is_empty() => {}

@@ -34,6 +34,7 @@ fn field_type<'a>(kind: Type<'a>, key: &str) -> Type<'a> {
         | Type::MicroTime
         | Type::Any
         | Type::FieldsV1
+        | Type::Union(_)
         | Type::List(..) => Type::Any,
     }
 }

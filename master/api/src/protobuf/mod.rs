@@ -192,6 +192,14 @@ fn read_value(
             read_message(message.name(), message.wires(), bytes, &mut object, depth + 1)?;
             Value::Object(object)
         }
+        (Type::Union(message), Scalar::Bytes(bytes)) => {
+            let mut fields = Map::new();
+            read_message(message.name(), message.wires(), bytes, &mut fields, depth + 1)?;
+            // Go writes the truth value beside the schema that counts, and leaves it out when false.
+            let whole = |value: &&Value| value.is_object() || value.is_array();
+            let found = fields.values().find(whole).or_else(|| fields.values().next());
+            found.cloned().unwrap_or(Value::Bool(false))
+        }
         // A list that is the value of a map is a message with one field.
         (Type::List(kind, _), Scalar::Bytes(bytes)) => {
             let mut items = Vec::new();

@@ -7,6 +7,7 @@
 //! defaults and rules in the module of the same name in `table`, `defaults` and `validate`.
 
 mod admissionregistration;
+mod apiextensions;
 mod apps;
 mod autoscaling;
 mod batch;
@@ -57,6 +58,7 @@ static ROWS: &[&Row] = &[
     &admissionregistration::VALIDATING_POLICIES,
     &admissionregistration::VALIDATING_BINDINGS,
     &admissionregistration::VALIDATING_WEBHOOKS,
+    &apiextensions::DEFINITIONS,
     &apps::CONTROLLER_REVISIONS,
     &apps::DAEMON_SETS,
     &apps::DEPLOYMENTS,
@@ -139,6 +141,13 @@ pub fn by_kind(group: &str, kind: &str) -> Option<&'static Arc<Resource>> {
 }
 
 impl Registry {
+    /// What is built in and these; of more than one form of the same objects the kept one comes
+    /// first.
+    #[must_use]
+    pub fn with(custom: impl IntoIterator<Item = Arc<Resource>>) -> Self {
+        Self { resources: BUILT_IN.resources.iter().cloned().chain(custom).collect() }
+    }
+
     /// Every resource; core first, then by group.
     #[must_use]
     pub fn all(&self) -> &[Arc<Resource>] {

@@ -79,6 +79,12 @@ fn example(resource: &Resource) -> Value {
             "source": {"persistentVolumeName": "v"}}}),
         "CSIDriver" | "Namespace" | "Node" => json!({"spec": {}}),
         "CSINode" => json!({"spec": {"drivers": [{"name": "a", "nodeID": "b"}]}}),
+        "CustomResourceDefinition" => json!({"spec": {"group": "example.com", "scope": "Cluster",
+            "names": {"plural": "foos", "kind": "Foo"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "a": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "b": {"type": "array", "items": {"type": "string", "default": "x"}}}}}}]}}),
         "CSIStorageCapacity" => json!({"storageClassName": "a"}),
         "VolumeAttributesClass" => json!({"driverName": "a", "parameters": {"a": "b"}}),
         "PriorityClass" => json!({"value": 7}),
@@ -112,7 +118,11 @@ fn example(resource: &Resource) -> Value {
 
 fn created(resource: &Resource) -> Value {
     let mut object = example(resource);
-    let name = if resource.kind == "IPAddress" { "10.0.0.1" } else { "a" };
+    let name = match &*resource.kind {
+        "IPAddress" => "10.0.0.1",
+        "CustomResourceDefinition" => "foos.example.com",
+        _ => "a",
+    };
     object["metadata"] = json!({"name": name});
     if resource.namespaced {
         object["metadata"]["namespace"] = "n".into();
@@ -144,12 +154,12 @@ fn a_good_object_of_each_resource_is_created_updated_and_printed() {
         let cells = resource.cells(&object, 0);
         assert_eq!(cells.len(), resource.columns().len(), "{}", resource.kind);
         for (cell, column) in cells.iter().zip(resource.columns()) {
-            let fits = match column.kind {
+            let fits = match column["type"].as_str().unwrap() {
                 "integer" => cell.is_i64() || cell.is_u64(),
                 "boolean" => cell.is_boolean(),
                 _ => cell.is_string(),
             };
-            assert!(fits, "{} of {} is {cell}", column.name, resource.kind);
+            assert!(fits, "{} of {} is {cell}", column["name"], resource.kind);
         }
     }
 }

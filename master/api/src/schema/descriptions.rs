@@ -58,7 +58,7 @@ impl Descriptions {
     }
 
     fn place(&self, message: Message<'_>) -> Option<usize> {
-        let among = usize::from(message.number).checked_sub(self.first)?;
+        let among = usize::from(message.place()?.number).checked_sub(self.first)?;
         self.places.get(among).map(|place| *place as usize)
     }
 

@@ -45,7 +45,6 @@ pub(super) enum TypeRow {
     Bool,
     Int32,
     Int64,
-    #[expect(dead_code, reason = "only schemas of custom resources have such numbers")]
     Double,
     Bytes,
     Quantity,
@@ -55,6 +54,7 @@ pub(super) enum TypeRow {
     Any,
     FieldsV1,
     Message(u16),
+    Union(u16),
     Map(u16),
     AtomicMap(u16),
     List(u16, ListRow),

@@ -146,6 +146,8 @@ fn every_message_and_almost_every_field_is_described() {
         assert!(!descriptions.message(message).is_empty(), "{message:?}");
     }
     assert!(fields > 1_500, "{fields}");
+    // The language of schemas is described elsewhere.
+    silent.retain(|field| !field.contains(".JSONSchemaProps"));
     assert!(silent.len() < 30, "{silent:?}");
     let pod = message("", "v1", "Pod", &[]);
     let descriptions = built_in().descriptions(pod.package());

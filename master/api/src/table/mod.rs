@@ -101,7 +101,7 @@ pub fn table(
             row
         })
         .collect();
-    let columns = if with_columns { definitions(resource.columns()) } else { Value::Null };
+    let columns = if with_columns { resource.columns().into() } else { Value::Null };
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -121,19 +121,17 @@ fn list_fields(metadata: &Value) -> Value {
     Value::Object(fields)
 }
 
-fn definitions(columns: &[Column]) -> Value {
-    columns
-        .iter()
-        .map(|column| {
-            json!({
-                "name": column.name,
-                "type": column.kind,
-                "format": column.format,
-                "description": "",
-                "priority": column.priority,
-            })
+impl Column {
+    /// How a table announces it.
+    pub(crate) fn definition(&self) -> Value {
+        json!({
+            "name": self.name,
+            "type": self.kind,
+            "format": self.format,
+            "description": "",
+            "priority": self.priority,
         })
-        .collect()
+    }
 }
 
 /// Columns of kinds without columns of their own.
@@ -153,7 +151,7 @@ pub(crate) fn created_at_cells(object: &Value, _now: i64) -> Vec<Value> {
     vec![name(object), object::text(object, "/metadata/creationTimestamp").into()]
 }
 
-const fn name_column() -> Column {
+pub(crate) const fn name_column() -> Column {
     Column { name: "Name", kind: "string", format: "name", priority: 0 }
 }
 
@@ -173,7 +171,8 @@ const fn wide(name: &'static str) -> Column {
     Column { name, kind: "string", format: "", priority: 1 }
 }
 
-fn name(object: &Value) -> Value {
+/// Name of an object.
+pub(crate) fn name(object: &Value) -> Value {
     object::text(object, "/metadata/name").into()
 }
 

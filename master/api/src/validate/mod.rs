@@ -3,6 +3,7 @@
 //! Types are not looked at here: decoding has done that.
 
 pub(crate) mod admissionregistration;
+pub(crate) mod apiextensions;
 pub(crate) mod autoscaling;
 pub(crate) mod batch;
 pub(crate) mod certificates;
@@ -28,13 +29,14 @@ mod security_context;
 mod selector;
 pub(crate) mod service;
 pub(crate) mod storage;
+mod structural;
 mod volume;
 pub(crate) mod workload;
 
 use serde_json::Value;
 
 pub use self::errors::ERRORS_MAX;
-use self::errors::Errors;
+pub(crate) use self::errors::Errors;
 use crate::object;
 use crate::resource::Resource;
 use crate::status::FieldError;
@@ -46,7 +48,7 @@ const IMMUTABLE: &str = "field is immutable";
 pub fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     metadata::create(resource, object, &mut errors);
-    errors.extend(resource.validate(object));
+    errors.extend(resource.problems(object, None));
     errors.list()
 }
 
@@ -55,16 +57,16 @@ pub fn create(resource: &Resource, object: &Value) -> Vec<FieldError> {
 pub fn update(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     metadata::update(old, new, &mut errors);
-    errors.extend(resource.validate(new));
-    errors.extend(resource.validate_update(old, new));
+    errors.extend(resource.problems(new, Some(old)));
     errors.list()
 }
 
 /// What is wrong with a new status; the rest is not taken from the new object.
 #[must_use]
-pub fn status_update(_resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
+pub fn status_update(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     metadata::update(old, new, &mut errors);
+    errors.extend(resource.status_problems(new, old));
     errors.list()
 }
 
