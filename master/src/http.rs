@@ -295,7 +295,10 @@ async fn resource(
         let asked = streams::Asked { parts: &parts, rest: &path.rest, body, upgrade };
         return streams::handle(&call, stream, asked).await;
     }
-    let answer = object(&call, path, &parts.method, body).await;
+    let mut answer = object(&call, path, &parts.method, body).await;
+    if let (Ok(answer), Some(warning)) = (&mut answer, resource.deprecation()) {
+        response::warn(answer, warning);
+    }
     trail.annotations.extend(call.notes.take_audit());
     answer
 }

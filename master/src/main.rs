@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod config;
 mod control;
+mod custom;
 mod durable;
 mod durable_state;
 mod flash;

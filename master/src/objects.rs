@@ -140,6 +140,11 @@ impl Objects {
         Arc::clone(&self.served.borrow())
     }
 
+    /// Has another set of resources served from now on.
+    pub(crate) fn serve(&self, registry: Registry) {
+        self.served.send_replace(Arc::new(registry));
+    }
+
     /// Returns a built-in resource, by group (empty for core) and plural name.
     ///
     /// # Panics

@@ -20,6 +20,7 @@ use crate::access::{self, Access, AccountTokens, AuditLog, Authorizer, OpenAudit
 use crate::bootstrap::{self, ApiAddress};
 use crate::config::Config;
 use crate::control::{self, StartControlError};
+use crate::custom::Definitions;
 use crate::durable_state::{self, OpenStateError};
 use crate::http::{self, Api, GIT_VERSION, TlsError};
 use crate::objects::{AdmissionConfig, Objects, store_status};
@@ -128,6 +129,9 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
             service_accounts: true,
             authorizer: Some(Arc::clone(&authorizer)),
         });
+    let mut definitions = Definitions::default();
+    let defined = definitions.load(&objects).await.map_err(store_status)?;
+    let defining = tokio::spawn(definitions.follow(objects.clone(), defined));
     let api_address = ApiAddress {
         service: config.api_service_address(),
         dns: config.dns_service_address(),
@@ -170,6 +174,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     memory.abort();
     keeping.abort();
     following.abort();
+    defining.abort();
     signing.abort();
     roles.abort();
     control.stop();

@@ -104,20 +104,25 @@ impl<T: Unpin> hyper::body::Body for Holding<T> {
 /// Adds warnings, which kubectl shows to its user.
 pub(super) fn with_warnings(mut answer: Response<Body>, warnings: &[String]) -> Response<Body> {
     for warning in warnings {
-        let end = warning.floor_char_boundary(WARNING_LEN_MAX);
-        let text: String = warning
-            .get(..end)
-            .unwrap_or_default()
-            .chars()
-            .filter(|letter| !letter.is_control())
-            .flat_map(|letter| {
-                let escape = matches!(letter, '"' | '\\').then_some('\\');
-                escape.into_iter().chain([letter])
-            })
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
-            answer.headers_mut().append(WARNING, value);
-        }
+        warn(&mut answer, warning);
     }
     answer
+}
+
+/// Adds a warning.
+pub(super) fn warn(answer: &mut Response<Body>, warning: &str) {
+    let end = warning.floor_char_boundary(WARNING_LEN_MAX);
+    let text: String = warning
+        .get(..end)
+        .unwrap_or_default()
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .flat_map(|letter| {
+            let escape = matches!(letter, '"' | '\\').then_some('\\');
+            escape.into_iter().chain([letter])
+        })
+        .collect();
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        answer.headers_mut().append(WARNING, value);
+    }
 }

@@ -2,7 +2,7 @@
 
 use bramble_api::selector::Selector;
 use bramble_api::status::FieldError;
-use bramble_api::{Status, patch};
+use bramble_api::{Resource, Status, patch};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ pub(super) async fn handle(
     let wish = match method.as_str() {
         "GET" => {
             let object = objects.get(call.resource, call.namespace, call.name).await?;
-            return Ok(response::json(StatusCode::OK, &scale_of(&object)));
+            return Ok(response::json(StatusCode::OK, &scale_of(call.resource, &object)));
         }
         "PUT" => {
             let bytes = body::read(body).await?;
@@ -34,22 +34,20 @@ pub(super) async fn handle(
     };
     // Decided on the state that is replaced, so that a resource version means what it says.
     let change = |object: &mut Value| {
-        let present = scale_of(object);
+        let present = scale_of(call.resource, object);
         let wanted = match &wish {
             Wish::Whole(scale) => scale.clone(),
             Wish::Patch(patch) => patched(&present, patch)?,
         };
         let replicas = wanted_replicas(call, &present, &wanted)?;
-        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-            spec.insert("replicas".to_owned(), Value::from(replicas));
-        }
+        set_at(object, &call.resource.scale().replicas, Value::from(replicas));
         Ok(())
     };
     let options = write::options(call)?;
     let changed = objects
         .modify(call.resource, call.namespace, call.name, Part::Main, &options, &change)
         .await?;
-    Ok(response::json(StatusCode::OK, &scale_of(&changed)))
+    Ok(response::json(StatusCode::OK, &scale_of(call.resource, &changed)))
 }
 
 /// What a client wants of a scale.
@@ -89,7 +87,22 @@ fn patched(scale: &Value, patch: &Patch) -> Result<Value, Status> {
     }
 }
 
-fn scale_of(object: &Value) -> Value {
+/// Sets a value, and makes the objects on the way to it.
+fn set_at(object: &mut Value, pointer: &str, value: Value) {
+    let mut place = object;
+    for part in pointer.split('/').skip(1) {
+        let key = part.replace("~1", "/").replace("~0", "~");
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        let Some(fields) = place.as_object_mut() else { return };
+        place = fields.entry(key).or_insert(Value::Null);
+    }
+    *place = value;
+}
+
+fn scale_of(resource: &Resource, object: &Value) -> Value {
+    let places = resource.scale();
     let mut metadata = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object.get("metadata").and_then(|meta| meta.get(field)) {
@@ -97,14 +110,19 @@ fn scale_of(object: &Value) -> Value {
         }
     }
     let count = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let selector = places.selector.and_then(|pointer| object.pointer(&pointer));
+    let selector = match selector.and_then(Value::as_str) {
+        Some(text) if places.written => text.to_owned(),
+        Some(_) | None => selector_text(selector),
+    };
     json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": metadata,
-        "spec": { "replicas": count("/spec/replicas") },
+        "spec": { "replicas": count(&places.replicas) },
         "status": {
-            "replicas": count("/status/replicas"),
-            "selector": selector_text(object.pointer("/spec/selector")),
+            "replicas": count(&places.present),
+            "selector": selector,
         },
     })
 }
@@ -162,5 +180,14 @@ mod tests {
             "a in (x,y),b,!c",
         );
         assert_eq!(super::selector_text(None), "");
+    }
+
+    #[test]
+    fn replicas_are_set_where_they_belong() {
+        let mut object = json!({"spec": {"a": 1}});
+        super::set_at(&mut object, "/spec/deep/replicas", json!(3));
+        assert_eq!(object, json!({"spec": {"a": 1, "deep": {"replicas": 3}}}));
+        super::set_at(&mut object, "/spec/a/b", json!(3));
+        assert_eq!(object["spec"]["a"], json!(1), "what is no object is left alone");
     }
 }

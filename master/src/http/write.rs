@@ -66,6 +66,13 @@ pub(super) async fn patch(
 ) -> Result<Response<Body>, Status> {
     let form = accept::form(call.headers)?;
     let (patch, mut warnings) = read_patch(call.headers, call.query, body).await?;
+    if matches!(patch, Patch::Strategic(_)) && !call.resource.merges_strategically() {
+        return Err(Status::unsupported_media_type(&[
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/apply-patch+yaml",
+        ]));
+    }
     let options = options(call)?;
     let applies = matches!(patch, Patch::Apply { .. });
     if applies && call.query.field_manager.is_none() {
