@@ -71,8 +71,11 @@ pub(crate) async fn bootstrap(objects: &Objects, api: ApiAddress) -> Vec<Problem
     note(&mut problems, "services", "kubernetes", found.map(|()| Value::Null));
     // No pod could reach a loopback address, and an endpoint may not be one.
     if !api.address.is_loopback() {
-        let found = correct_slice(objects, api).await;
+        let fields = ["addressType", "endpoints", "ports"];
+        let found = correct(objects, "endpointslices", endpoint_slice(api), &fields).await;
         note(&mut problems, "endpointslices", "kubernetes", found.map(|()| Value::Null));
+        let found = correct(objects, "endpoints", endpoints(api), &["subsets"]).await;
+        note(&mut problems, "endpoints", "kubernetes", found.map(|()| Value::Null));
     }
     let found = ensure(objects, "services", dns_service(api)).await;
     let found = match found {
@@ -241,23 +244,26 @@ async fn correct_service(objects: &Objects, api: ApiAddress) -> Result<(), Statu
     }
 }
 
-async fn correct_slice(objects: &Objects, api: ApiAddress) -> Result<(), Status> {
-    let slices = Objects::resource("discovery.k8s.io", "endpointslices");
-    ensure(objects, &slices.plural, endpoint_slice(api)).await?;
-    let change = move |slice: &mut Value| {
-        let wanted = endpoint_slice(api);
-        for field in ["addressType", "endpoints", "ports"] {
-            if let (Some(slice), Some(value)) = (slice.as_object_mut(), wanted.get(field)) {
-                slice.insert(field.to_owned(), value.clone());
+/// Makes sure of an object of the API's Service, of which these fields have to be as they are wanted.
+async fn correct(
+    objects: &Objects,
+    plural: &str,
+    wanted: Value,
+    fields: &[&str],
+) -> Result<(), Status> {
+    let resource = Objects::resource(group_of(plural), plural);
+    ensure(objects, plural, wanted.clone()).await?;
+    let change = |found: &mut Value| {
+        for field in fields {
+            if let (Some(found), Some(value)) = (found.as_object_mut(), wanted.get(field)) {
+                found.insert((*field).to_owned(), value.clone());
             }
         }
         Ok(())
     };
     let (options, part) = (WriteOptions::default(), Part::Main);
-    match objects.modify(slices, "default", "kubernetes", part, &options, &change).await {
-        Err(status) if status.code == 422 => {
-            remake(objects, &slices.plural, endpoint_slice(api)).await
-        }
+    match objects.modify(resource, "default", "kubernetes", part, &options, &change).await {
+        Err(status) if status.code == 422 => remake(objects, plural, wanted.clone()).await,
         changed => changed.map(|_| ()),
     }
 }
@@ -308,6 +314,23 @@ fn endpoint_slice(api: ApiAddress) -> Value {
             "conditions": { "ready": true, "serving": true, "terminating": false },
         }],
         "ports": [{ "name": "https", "port": api.port, "protocol": "TCP" }],
+    })
+}
+
+/// As the slice, which is not made from it.
+fn endpoints(api: ApiAddress) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
+        },
+        "subsets": [{
+            "addresses": [{ "ip": api.address.to_string() }],
+            "ports": [{ "name": "https", "port": api.port, "protocol": "TCP" }],
+        }],
     })
 }
 
@@ -387,6 +410,7 @@ mod tests {
         bootstrap(&objects, API).await;
         let services = Objects::resource("", "services");
         let slices = Objects::resource("discovery.k8s.io", "endpointslices");
+        let endpoints = Objects::resource("", "endpoints");
         let check = async |what: &str| {
             assert_eq!(bootstrap(&objects, API).await, [], "{what}");
             let service = objects.get(services, "default", "kubernetes").await.unwrap();
@@ -394,6 +418,10 @@ mod tests {
             let slice = objects.get(slices, "default", "kubernetes").await.unwrap();
             assert_eq!(slice["addressType"], json!("IPv4"), "{what}");
             assert_eq!(slice["endpoints"][0]["addresses"], json!(["192.168.1.2"]), "{what}");
+            let endpoints = objects.get(endpoints, "default", "kubernetes").await.unwrap();
+            let first = &endpoints["subsets"][0];
+            assert_eq!(first["addresses"][0]["ip"], json!("192.168.1.2"), "{what}");
+            assert_eq!(first["ports"][0]["port"], json!(6443), "{what}");
         };
         objects.delete(services, "default", "kubernetes", &delete()).await.unwrap();
         objects.delete(slices, "default", "kubernetes", &delete()).await.unwrap();
@@ -414,6 +442,9 @@ mod tests {
         )
         .await;
         check("the slice leads elsewhere").await;
+        change(&objects, "endpoints", json!({"subsets": [{"addresses": [{"ip": "10.0.0.9"}]}]}))
+            .await;
+        check("the endpoints lead elsewhere").await;
         objects.delete(slices, "default", "kubernetes", &delete()).await.unwrap();
         let other = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "metadata": {"name": "kubernetes", "namespace": "default"}, "addressType": "FQDN",
@@ -473,7 +504,10 @@ mod tests {
 
         let problems = bootstrap(&objects, API).await;
         let named: Vec<&str> = problems.iter().map(|problem| problem.object.as_str()).collect();
-        assert_eq!(named, ["services/kubernetes", "endpointslices/kubernetes"]);
+        assert_eq!(
+            named,
+            ["services/kubernetes", "endpointslices/kubernetes", "endpoints/kubernetes"]
+        );
         assert!(problems[0].why.contains("because it is being terminated"), "{problems:?}");
         // Once the controller has emptied it, it comes back with all that belongs to it.
         let none = json!([]);

@@ -230,6 +230,17 @@ pub enum Action {
 }
 
 impl Action {
+    /// The namespace that it creates something in.
+    #[must_use]
+    pub fn creates_in(&self) -> Option<&str> {
+        if let Self::Create { namespace, .. }
+        | Self::ReplaceEndpointSlice { target: None, namespace, .. } = self
+        {
+            return Some(namespace);
+        }
+        None
+    }
+
     /// Whether it only tells how the action went that it follows.
     #[must_use]
     pub const fn tells(&self) -> bool {

@@ -10,6 +10,8 @@ mod deadline_tests;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;
+pub mod endpoint_slice_mirroring;
+pub mod endpoints;
 pub mod garbage;
 pub mod job;
 pub mod lanes;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 use crate::action::Action;
 use crate::membership::Contacts;
 use crate::snapshot::Snapshot;
+use crate::view::resource::ObjectKey;
 use crate::view::timestamp::Timestamp;
 use crate::vitals::PowerState;
 
@@ -66,6 +69,8 @@ pub fn reconcile(world: &World<'_>) -> Outcome {
     let mut outcome = Outcome::default();
     // What moves traffic comes first.
     outcome.merge(endpoint_slice::reconcile(snapshot, contacts));
+    outcome.merge(endpoint_slice_mirroring::reconcile(snapshot));
+    outcome.merge(endpoints::reconcile(snapshot, contacts));
     outcome.merge(node_lifecycle::reconcile(snapshot, contacts, now));
     outcome.merge(node_identity::reconcile(snapshot, contacts, now));
     outcome.merge(node_power::reconcile(snapshot, power, now));
@@ -81,10 +86,28 @@ pub fn reconcile(world: &World<'_>) -> Outcome {
     outcome.merge(namespaces::reconcile(snapshot, now));
     outcome.merge(persistent_volume::reconcile(snapshot));
     outcome.merge(garbage::reconcile(snapshot));
+    outcome.actions = that_may_be(snapshot, outcome.actions);
     if let Some(at) = contacts_change_at(contacts, now) {
         outcome.wake_at(at);
     }
     outcome
+}
+
+/// Leaves out what cannot be created since its namespace goes, and what would be told of it.
+fn that_may_be(snapshot: &Snapshot, actions: Vec<Action>) -> Vec<Action> {
+    let going = |namespace: &str| {
+        let namespace = snapshot.namespaces().get(&ObjectKey::new("", namespace));
+        namespace.is_some_and(|namespace| namespace.meta.deleting())
+    };
+    let mut left_out = false;
+    let mut may_be = |action: &Action| {
+        left_out = match action.creates_in() {
+            Some(namespace) => going(namespace),
+            None => left_out && action.tells(),
+        };
+        !left_out
+    };
+    actions.into_iter().filter(|action| may_be(action)).collect()
 }
 
 /// When membership will be different although nothing happens.

@@ -47,11 +47,11 @@ mod tests {
         let mut tracks = Tracks::default();
         tracks.begin(Lane::Garbage);
         assert!(!tracks.free(Lane::Garbage, 1_000));
-        assert!(tracks.free(Lane::Endpoints, 0));
-        tracks.begin(Lane::Endpoints);
-        tracks.end(Lane::Endpoints, 7);
-        assert!(!tracks.free(Lane::Endpoints, 6), "its own writes are not seen yet");
-        assert!(tracks.free(Lane::Endpoints, 7));
+        assert!(tracks.free(Lane::EndpointSlices, 0));
+        tracks.begin(Lane::EndpointSlices);
+        tracks.end(Lane::EndpointSlices, 7);
+        assert!(!tracks.free(Lane::EndpointSlices, 6), "its own writes are not seen yet");
+        assert!(tracks.free(Lane::EndpointSlices, 7));
         assert!(!tracks.free(Lane::Garbage, 1_000));
     }
 }

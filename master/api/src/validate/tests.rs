@@ -11,6 +11,23 @@ fn errors(group: &str, kind: &str, mut object: Value) -> Vec<String> {
     create(resource, &object).iter().map(ToString::to_string).collect()
 }
 
+#[test]
+fn pods_of_a_stateful_set_may_mount_its_claims() {
+    let set = |mounted: &str| {
+        let mounts = json!([{"name": mounted, "mountPath": "/data"}]);
+        let template = json!({"metadata": {"labels": {"app": "a"}},
+            "spec": {"containers": [{"name": "c", "image": "i", "volumeMounts": mounts}]}});
+        let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Mi"}}}});
+        json!({"metadata": {"name": "a", "namespace": "n"}, "spec": {"serviceName": "a",
+            "selector": {"matchLabels": {"app": "a"}}, "template": template,
+            "volumeClaimTemplates": [claim]}})
+    };
+    assert_eq!(errors("apps", "StatefulSet", set("data")), Vec::<String>::new());
+    let told = ["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"other\""];
+    assert_eq!(errors("apps", "StatefulSet", set("other")), told);
+}
+
 fn pod(change: impl FnOnce(&mut Value)) -> Value {
     let mut pod = json!({"metadata": {"name": "a", "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "i"}]}});

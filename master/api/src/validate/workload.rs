@@ -1,7 +1,7 @@
 //! Rules for Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController and
 //! ControllerRevision.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::errors::Errors;
 use super::{metadata, not_negative, one_of, pod_spec, selector, unchanged};
@@ -156,8 +156,28 @@ pub(crate) fn stateful_set(object: &Value) -> Vec<FieldError> {
         errors.push(FieldError::invalid("spec.updateStrategy.rollingUpdate", Value::Null, detail));
     }
     errors.extend(not_negative(object, &["spec.updateStrategy.rollingUpdate.partition"]));
-    template(object, "statefulset", &mut errors);
+    template(&with_claims(object), "statefulset", &mut errors);
     errors.list()
+}
+
+/// A stateful set whose pods have the volumes that come with them from its claim templates.
+fn with_claims(object: &Value) -> Value {
+    let mut whole = object.clone();
+    let claims = object::items(object, "/spec/volumeClaimTemplates").iter();
+    let names: Vec<&str> = claims.map(|claim| object::text(claim, "/metadata/name")).collect();
+    let spec = whole.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut);
+    if let Some(spec) = spec.filter(|_| !names.is_empty()) {
+        let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
+        if let Some(volumes) = volumes.as_array_mut() {
+            volumes.retain(|volume| !names.contains(&object::text(volume, "/name")));
+            volumes.extend(
+                names.iter().map(
+                    |name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}),
+                ),
+            );
+        }
+    }
+    whole
 }
 
 /// Of a stateful set only what does not touch the identity of its pods may change.

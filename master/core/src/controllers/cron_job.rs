@@ -2,7 +2,7 @@
 //!
 //! Of the times that were missed only the latest is made up for, however many there were: a clock
 //! that was wrong at boot must not start a hundred jobs. A job's name holds its time, so none is
-//! started twice. Knows nothing of pods.
+//! started twice. Why none is started now is told whenever it is looked at. Knows nothing of pods.
 
 use std::sync::Arc;
 
@@ -27,6 +27,9 @@ mod tests;
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 /// Seconds by which a time may lie in the future and be believed: what clocks of a cluster differ.
 const AHEAD_S: i64 = 60;
+
+/// Times that may be missed before it is told, as upstream.
+const MISSED_MAX: i64 = 100;
 
 /// Who acts for the cron job.
 fn owner(cron: &CronJobView) -> Owner<'_> {
@@ -113,12 +116,6 @@ fn reconcile_one(snapshot: &Snapshot, cron: &CronJobView, now: Timestamp) -> Out
         let surplus = ended.len().saturating_sub(limit);
         ended.into_iter().take(surplus).for_each(|own| delete(&owner, own, &mut outcome));
     }
-    if &*cron.spec.concurrency_policy == "Replace" {
-        let active = jobs.iter().filter(|own| own.end.is_none() && !own.job.meta.deleting());
-        let active: Vec<&Own<'_>> = active.collect();
-        let replaced = active.len().saturating_sub(1);
-        active.into_iter().take(replaced).for_each(|own| delete(&owner, own, &mut outcome));
-    }
     if !cron.spec.suspend {
         start(snapshot, cron, &owner, &jobs, now, &mut outcome);
     }
@@ -144,31 +141,75 @@ fn start(
     now: Timestamp,
     outcome: &mut Outcome,
 ) {
-    let zone = match cron.spec.time_zone.as_deref() {
-        Some(name) => Zone::find(name),
-        None => Some(Zone::UTC),
+    let mut warn = |reason, message| {
+        outcome.actions.push(owner.event(EventKind::Warning, reason, message));
     };
     // Both were checked when the object was written; one that is wrong all the same never starts.
-    let (Some(zone), Ok(schedule)) = (zone, Schedule::parse(&cron.spec.schedule)) else { return };
+    let zone = match cron.spec.time_zone.as_deref() {
+        None => Zone::UTC,
+        Some(name) => match Zone::find(name) {
+            Some(zone) => zone,
+            None => {
+                let message = format!("invalid timeZone: {name:?}: unknown time zone {name}");
+                return warn("UnknownTimeZone", message);
+            }
+        },
+    };
+    let schedule = match Schedule::parse(&cron.spec.schedule) {
+        Ok(schedule) => schedule,
+        Err(why) => {
+            let message = format!("unparseable schedule: {:?} : {why}", cron.spec.schedule);
+            return warn("UnparseableSchedule", message);
+        }
+    };
     let now_s = now.0.div_euclid(1000);
-    if let Some(next) = schedule.next(now_s, &zone) {
+    let next = schedule.next(now_s, &zone);
+    let since = since(cron, jobs, now_s, &schedule, &zone);
+    let due = missed::latest(&schedule, &zone, since, now_s);
+    let name = |due: i64| format!("{}-{}", cron.meta.name, due.div_euclid(60));
+    let started = |due: &i64| {
+        let key = ObjectKey::new(&cron.meta.namespace, &name(*due));
+        snapshot.workloads().jobs.contains_key(&key)
+    };
+    let due = due.filter(|due| !started(due));
+    if let (Some(due), Some(deadline)) = (due, cron.spec.starting_deadline_seconds)
+        && due.saturating_add(deadline) < now_s
+    {
+        let time = missed::mail_date(due);
+        warn("MissSchedule", format!("Missed scheduled time to start a job: {time}"));
+    }
+    if let Some(next) = next {
         outcome.wake_at(Timestamp(next.saturating_mul(1000)));
     }
-    let since = since(cron, jobs, now_s, &schedule, &zone);
-    let Some(due) = missed::latest(&schedule, &zone, since, now_s) else { return };
-    let name = format!("{}-{}", cron.meta.name, due.div_euclid(60));
-    let key = ObjectKey::new(&cron.meta.namespace, &name);
-    if snapshot.workloads().jobs.contains_key(&key) {
-        return;
-    }
-    let mut active = jobs.iter().filter(|own| own.end.is_none() && !own.job.meta.deleting());
+    let deadline = cron.spec.starting_deadline_seconds.unwrap_or(i64::MAX);
+    let Some(due) = due.filter(|due| due.saturating_add(deadline) >= now_s) else { return };
+    let active: Vec<&Own<'_>> =
+        jobs.iter().filter(|own| own.end.is_none() && !own.job.meta.deleting()).collect();
     match &*cron.spec.concurrency_policy {
         // It is made up for when the present one has ended, if no later time has come by then.
-        "Forbid" if active.next().is_some() => return,
-        // All but the newest were deleted above.
-        "Replace" => active.next_back().into_iter().for_each(|own| delete(owner, own, outcome)),
+        "Forbid" if !active.is_empty() => {
+            let message = "Not starting job because prior execution is running and concurrency \
+                 policy is Forbid";
+            let told = owner.event(EventKind::Normal, "JobAlreadyActive", message.to_owned());
+            return outcome.actions.push(told);
+        }
+        // The next one comes when they are gone, so that two never run beside each other.
+        "Replace" if !active.is_empty() => {
+            return active.into_iter().for_each(|own| delete(owner, own, outcome));
+        }
         _ => {}
     }
+    let step = next.map_or(60, |next| next.saturating_sub(now_s)).max(1);
+    if now_s.saturating_sub(since).div_euclid(step) > MISSED_MAX {
+        let message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds \
+             or check clock skew";
+        outcome.actions.push(owner.event(
+            EventKind::Warning,
+            "TooManyMissedTimes",
+            message.to_owned(),
+        ));
+    }
+    let name = name(due);
     let object = new_job(cron, owner, &name, due, &zone);
     outcome.actions.push(owner.create(Resource::JOBS, object));
     let message = format!("Created job {name}");
@@ -192,13 +233,11 @@ fn since(
     // that is behind the object's own birth is wrong now, and nothing is due.
     let ahead = stored.is_some_and(|at| !believed(&at)) && believed(&created);
     let step = schedule.next(now_s, zone).map_or(60, |next| next.saturating_sub(now_s)).max(60);
-    let since = match last {
+    match last {
         Some(last) => last,
         None if ahead => now_s.saturating_sub(step),
         None => created,
-    };
-    let deadline = cron.spec.starting_deadline_seconds.map(|seconds| now_s.saturating_sub(seconds));
-    deadline.map_or(since, |deadline| since.max(deadline))
+    }
 }
 
 fn last_schedule(status: &Value) -> Option<Timestamp> {
@@ -253,6 +292,13 @@ fn report(
     });
     let Some(action) = owner.report(&cron.status, wanted) else { return };
     outcome.actions.push(action);
+    for own in jobs.iter().filter(|own| own.end.is_none() && own.scheduled_s().is_none()) {
+        if !listed.contains(&&*own.job.meta.uid) {
+            let name = &own.job.meta.name;
+            let message = format!("Saw a job that the controller did not create or forgot: {name}");
+            outcome.actions.push(owner.event(EventKind::Warning, "UnexpectedJob", message));
+        }
+    }
     for own in jobs {
         let (name, was_active) = (&own.job.meta.name, listed.contains(&&*own.job.meta.uid));
         if let Some(end) = own.end.as_ref().filter(|_| was_active) {

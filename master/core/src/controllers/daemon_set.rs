@@ -83,6 +83,7 @@ fn reconcile_one(snapshot: &Snapshot, set: &DaemonSetView, now: Timestamp) -> Ou
     let revisions =
         revisions::follow(&owner, snapshot, selector, &template, &set.status, &mut outcome);
     let nodes = nodes(snapshot, &template, &owned);
+    let wanted = nodes.values().filter(|node| node.wanted).count();
     let hash = revisions.update.map(|update| hash_of(update)).unwrap_or_default();
     let mut run = Run {
         snapshot,
@@ -90,6 +91,7 @@ fn reconcile_one(snapshot: &Snapshot, set: &DaemonSetView, now: Timestamp) -> Ou
         owner,
         template: &template,
         hash,
+        wanted: i32::try_from(wanted).unwrap_or(i32::MAX),
         now,
         outcome,
         left: BURST_MAX,
@@ -177,6 +179,8 @@ struct Run<'a> {
     template: &'a Value,
     /// Hash of the present revision.
     hash: &'a str,
+    /// Nodes that the set is for.
+    wanted: i32,
     now: Timestamp,
     outcome: Outcome,
     /// How much this run may still do.
@@ -258,26 +262,15 @@ impl Run<'_> {
 
     /// Pods above one for each node during an update.
     fn surge(&self) -> i32 {
-        self.bound(|it| it.max_surge.as_ref(), 0)
+        let surge = self.set.spec.update_strategy.rolling_update.max_surge.as_ref();
+        surge.map_or(0, |surge| surge.of(self.wanted, true)).max(0)
     }
 
     /// Nodes without a running pod during an update; one if nothing else would let it begin.
-    fn max_unavailable(&self, wanted: i32) -> i32 {
-        let rolling = &self.set.spec.update_strategy.rolling_update;
-        let bound = rolling.max_unavailable.as_ref().map_or(1, |it| it.of(wanted, true)).max(0);
-        if bound == 0 && self.surge() == 0 { 1 } else { bound }
-    }
-
-    fn bound(
-        &self,
-        field: impl Fn(
-            &crate::view::deployment::RollingUpdate,
-        ) -> Option<&crate::view::deployment::IntOrString>,
-        missing: i32,
-    ) -> i32 {
-        let wanted = i32::try_from(self.snapshot.nodes().len()).unwrap_or(i32::MAX);
-        let rolling = &self.set.spec.update_strategy.rolling_update;
-        field(rolling).map_or(missing, |it| it.of(wanted, true)).max(0)
+    fn max_unavailable(&self) -> i32 {
+        let most = self.set.spec.update_strategy.rolling_update.max_unavailable.as_ref();
+        let most = most.map_or(1, |most| most.of(self.wanted, true)).max(0);
+        if most == 0 && self.surge() == 0 { 1 } else { most }
     }
 
     fn updated(&self, pod: &PodView) -> bool {

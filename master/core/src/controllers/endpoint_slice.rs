@@ -26,10 +26,10 @@ use crate::view::service::{ServicePort, ServiceView};
 /// Most endpoints of one slice, upstream's default.
 pub const ENDPOINTS_MAX: usize = 100;
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const CONTROLLER: &str = "endpointslice-controller.k8s.io";
-const HEADLESS: &str = "service.kubernetes.io/headless";
+pub(super) const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Compares the slices of every service with its pods.
 #[must_use]
@@ -112,7 +112,8 @@ fn remove_stray(snapshot: &Snapshot, outcome: &mut Outcome) {
     }
 }
 
-fn delete(slice: &EndpointSliceView) -> Action {
+/// Deletes a slice.
+pub(super) fn delete(slice: &EndpointSliceView) -> Action {
     let target = Target::of(&Resource::ENDPOINT_SLICES, &slice.meta);
     Action::Delete { target, grace_seconds: None, propagation: None }
 }
@@ -122,7 +123,8 @@ fn of_service(slice: &EndpointSliceView, service: &ServiceView) -> bool {
         && slice.meta.labels.get(MANAGED_BY) == Some(CONTROLLER)
 }
 
-fn same(stored: &EndpointSliceView, wanted: &EndpointSlice) -> bool {
+/// Whether a stored slice is as it is wanted.
+pub(super) fn same(stored: &EndpointSliceView, wanted: &EndpointSlice) -> bool {
     stored.address_type == wanted.address_type
         && stored.endpoints == wanted.endpoints
         && stored.ports == wanted.ports
@@ -146,13 +148,8 @@ fn wanted_slices(
     let mut slices = Vec::new();
     for family in families {
         let mut groups: BTreeMap<Vec<EndpointPort>, Vec<Endpoint>> = BTreeMap::new();
-        for pod in snapshot.pods_in(&service.meta.namespace) {
-            if !pod.meta.labels.contains_all(&service.spec.selector) || pod.terminated() {
-                continue;
-            }
-            if let Some(endpoint) = endpoint(snapshot, contacts, service, pod, family) {
-                groups.entry(ports(service, pod)).or_default().push(endpoint);
-            }
+        for (endpoint, ports) in behind(snapshot, contacts, service, family) {
+            groups.entry(ports).or_default().push(endpoint);
         }
         // A service without pods has an empty slice, so that consumers can tell it from unknown.
         if groups.is_empty() {
@@ -173,6 +170,23 @@ fn wanted_slices(
         }
     }
     slices
+}
+
+/// The endpoints of a service that have an address of a family, with the numbers of their ports.
+pub(super) fn behind(
+    snapshot: &Snapshot,
+    contacts: &Contacts,
+    service: &ServiceView,
+    family: &str,
+) -> Vec<(Endpoint, Vec<EndpointPort>)> {
+    let pods = snapshot.pods_in(&service.meta.namespace);
+    let pods = pods
+        .filter(|pod| pod.meta.labels.contains_all(&service.spec.selector) && !pod.terminated());
+    pods.filter_map(|pod| {
+        let endpoint = endpoint(snapshot, contacts, service, pod, family)?;
+        Some((endpoint, ports(service, pod)))
+    })
+    .collect()
 }
 
 fn slice(

@@ -1,18 +1,23 @@
 //! Deletes what has lost all its owners, and carries out foreground and orphan deletions.
 //!
 //! Works on metadata alone, for every resource. It relies on the snapshot being fed in revision
-//! order: an owner is always known before its dependents.
+//! order: an owner is always known before its dependents. Owners are in the namespace of their
+//! dependents, or in none; one that is elsewhere counts as gone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Outcome;
 use crate::action::{Action, Propagation, Target};
 use crate::snapshot::Snapshot;
 use crate::view::meta::{Meta, OwnerReference};
-use crate::view::resource::{ObjectId, Resource};
+use crate::view::resource::{ObjectId, ObjectKey, Resource};
 
 /// Most actions of one run.
 pub const ACTIONS_MAX: usize = 500;
+
+/// Most objects that are looked at to find out whether some wait for each other.
+const CIRCLE_MAX: usize = 1_000;
 
 /// The finalizer of an object whose dependents go first.
 pub const FOREGROUND: &str = "foregroundDeletion";
@@ -31,6 +36,9 @@ pub fn reconcile(snapshot: &Snapshot) -> Outcome {
             return outcome;
         }
         propagate(snapshot, resource, meta, &mut outcome);
+        let key = ObjectKey::new(&meta.namespace, &meta.name);
+        let id = ObjectId { resource: resource.clone(), key };
+        outcome.actions.extend(disown(snapshot, &id, meta));
     }
     for uid in snapshot.owner_uids() {
         leave(snapshot, uid, &mut outcome);
@@ -45,6 +53,7 @@ pub(super) fn reconcile_key(snapshot: &Snapshot, uid: &str) -> Outcome {
         Some(id) => {
             if let Some(meta) = snapshot.meta(id) {
                 propagate(snapshot, &id.resource, meta, &mut outcome);
+                outcome.actions.extend(disown(snapshot, id, meta));
             }
         }
         None => leave(snapshot, uid, &mut outcome),
@@ -79,10 +88,36 @@ fn leave(snapshot: &Snapshot, uid: &str, outcome: &mut Outcome) {
     }
 }
 
+/// The owner that a dependent in this namespace names.
+fn owner_of<'a>(
+    snapshot: &'a Snapshot,
+    owner: &OwnerReference,
+    namespace: &str,
+) -> Option<&'a Meta> {
+    let id = snapshot.by_uid(&owner.uid)?;
+    let reachable = id.key.namespace.is_empty() || *id.key.namespace == *namespace;
+    snapshot.meta(id).filter(|_| reachable)
+}
+
+/// Whether an owner goes only after its dependents, and so holds none of them any more.
+fn waits(owner: &Meta) -> bool {
+    owner.deleting() && owner.has_finalizer(FOREGROUND)
+}
+
+/// Deletes or releases a dependent that names an owner of another namespace.
+fn disown(snapshot: &Snapshot, id: &ObjectId, meta: &Meta) -> Option<Action> {
+    let elsewhere = |owner: &OwnerReference| {
+        snapshot.by_uid(&owner.uid).is_some()
+            && owner_of(snapshot, owner, &meta.namespace).is_none()
+    };
+    let strays = !meta.deleting() && meta.owner_references.iter().any(elsewhere);
+    strays.then(|| release_or_delete(snapshot, id, meta))
+}
+
 /// Deletes a dependent whose owners are all gone; takes the missing ones off another.
 fn release_or_delete(snapshot: &Snapshot, id: &ObjectId, meta: &Meta) -> Action {
     let target = Target::of(&id.resource, meta);
-    let present = |owner: &&OwnerReference| snapshot.by_uid(&owner.uid).is_some();
+    let present = |owner: &&OwnerReference| owner_of(snapshot, owner, &meta.namespace).is_some();
     let owner_references: Vec<OwnerReference> =
         meta.owner_references.iter().filter(present).cloned().collect();
     if owner_references.is_empty() {
@@ -110,8 +145,8 @@ fn orphan_dependents(snapshot: &Snapshot, resource: &Resource, meta: &Meta, outc
     }
 }
 
-/// Deletes the dependents, in the foreground too, and lets the owner go once none is left that
-/// blocks it.
+/// Deletes the dependents, those that have some themselves in the foreground too, and lets the owner
+/// go once none is left that blocks it.
 fn delete_dependents(snapshot: &Snapshot, resource: &Resource, meta: &Meta, outcome: &mut Outcome) {
     let mut blocked = false;
     for id in snapshot.dependents(&meta.uid) {
@@ -120,8 +155,8 @@ fn delete_dependents(snapshot: &Snapshot, resource: &Resource, meta: &Meta, outc
         let reference = dependent.owner_references.iter().find(own);
         let blocks = reference.is_some_and(|owner| owner.block_owner_deletion == Some(true));
         let kept = dependent.owner_references.iter().any(|owner| {
-            let known = snapshot.by_uid(&owner.uid).and_then(|id| snapshot.meta(id));
-            owner.uid != meta.uid && known.is_some_and(|known| !known.deleting())
+            let known = owner_of(snapshot, owner, &dependent.namespace);
+            owner.uid != meta.uid && known.is_some_and(|known| !waits(known))
         });
         if kept {
             // Another owner still wants it, so only this one is taken off.
@@ -132,18 +167,39 @@ fn delete_dependents(snapshot: &Snapshot, resource: &Resource, meta: &Meta, outc
             });
             continue;
         }
-        blocked |= blocks;
+        blocked |= blocks && !waits_for(snapshot, dependent, &meta.uid);
         if !dependent.deleting() {
+            let leaf = snapshot.dependents(&dependent.uid).next().is_none();
+            let propagation = if leaf { Propagation::Background } else { Propagation::Foreground };
             outcome.actions.push(Action::Delete {
                 target: Target::of(&id.resource, dependent),
                 grace_seconds: None,
-                propagation: Some(Propagation::Foreground),
+                propagation: Some(propagation),
             });
         }
     }
     if !blocked {
         outcome.actions.push(remove_finalizer(resource, meta, FOREGROUND));
     }
+}
+
+/// Whether an object that is to go after its dependents waits, in the end, for this one: then neither
+/// must wait for the other.
+fn waits_for(snapshot: &Snapshot, from: &Meta, uid: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(meta) = open.pop() {
+        if !waits(meta) || !seen.insert(&meta.uid) || seen.len() > CIRCLE_MAX {
+            continue;
+        }
+        for dependent in snapshot.dependents(&meta.uid).filter_map(|id| snapshot.meta(id)) {
+            if *dependent.uid == *uid {
+                return true;
+            }
+            open.push(dependent);
+        }
+    }
+    false
 }
 
 fn remove_finalizer(resource: &Resource, meta: &Meta, finalizer: &str) -> Action {
@@ -220,6 +276,55 @@ mod tests {
         model.settle(run);
         assert_eq!(left(&model), ["web-1-a", "web-1"]);
         assert_eq!(model.get(SET)["metadata"]["ownerReferences"], json!([]));
+    }
+
+    #[test]
+    fn objects_that_own_each_other_go_all_the_same() {
+        let mut model = Model::new();
+        for (name, owner) in [("a", "c"), ("b", "a"), ("c", "b")] {
+            let mut metadata = owned_by(&[owner]);
+            metadata["uid"] = json!(name);
+            model.put(&format!("/core/configmaps/d/{name}"), json!({"metadata": metadata}));
+        }
+        model.settle(run);
+        assert_eq!(left(&model).len(), 3);
+        model.delete_as_client("/core/configmaps/d/a", Propagation::Foreground);
+        model.settle(run);
+        assert_eq!(left(&model), [""; 0]);
+        // One that owns itself, too.
+        let mut metadata = owned_by(&["own"]);
+        metadata["uid"] = json!("own");
+        model.put(OTHER, json!({"metadata": metadata}));
+        model.delete_as_client(OTHER, Propagation::Foreground);
+        model.settle(run);
+        assert_eq!(left(&model), [""; 0]);
+    }
+
+    #[test]
+    fn owner_that_waits_for_something_else_still_owns() {
+        let mut model = model();
+        model.put(OTHER, json!({"metadata": owned_by(&["set", "dep"])}));
+        // It is to go, but not after its dependents.
+        let held = json!({"deletionTimestamp": super::super::model::NOW, "finalizers": ["mine"]});
+        model.merge(OWNER, &json!({ "metadata": held }));
+        model.delete_as_client(SET, Propagation::Foreground);
+        model.settle(run);
+        assert_eq!(left(&model), ["web", "other"]);
+        let owners = model.get(OTHER)["metadata"]["ownerReferences"].clone();
+        assert_eq!(owners.as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn owner_of_another_namespace_counts_as_gone() {
+        let mut model = model();
+        model.put("/core/configmaps/e/astray", json!({"metadata": owned_by(&["dep"])}));
+        model.put("/core/nodes/_/n1", json!({"metadata": {"uid": "node"}}));
+        model.put("/core/configmaps/e/kept", json!({"metadata": owned_by(&["node", "dep"])}));
+        model.settle(run);
+        assert!(model.get("/core/configmaps/e/astray").is_null());
+        let owners = model.get("/core/configmaps/e/kept")["metadata"]["ownerReferences"].clone();
+        assert_eq!(owners.as_array().unwrap().len(), 1);
+        assert_eq!(left(&model).len(), 5);
     }
 
     #[test]

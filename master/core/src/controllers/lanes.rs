@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Outcome, World, cron_job, daemon_set, deployment, disruption, endpoint_slice, garbage, job,
-    namespace_basics, namespaces, node_identity, node_lifecycle, node_power, persistent_volume,
-    replica_set, replication_controller, resource_quota, stateful_set,
+    Outcome, World, cron_job, daemon_set, deployment, disruption, endpoint_slice,
+    endpoint_slice_mirroring, endpoints, garbage, job, namespace_basics, namespaces, node_identity,
+    node_lifecycle, node_power, persistent_volume, replica_set, replication_controller,
+    resource_quota, stateful_set, that_may_be,
 };
 use crate::action::Action;
 use crate::membership::Contacts;
@@ -30,10 +31,14 @@ pub const ACTIONS_MAX: usize = 500;
 /// A controller, with keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// Services; moves traffic.
-    Endpoints,
+    /// Services, for their endpoint slices; moves traffic.
+    EndpointSlices,
+    /// Endpoints by name, for the slices that mirror them; moves traffic, too.
+    MirroredSlices,
     /// Nodes by name, and the empty name for pods without one or that ended; moves traffic, too.
     NodeLifecycle,
+    /// Services, for their Endpoints.
+    Endpoints,
     /// One key for all nodes.
     NodeIdentity,
     /// One key for all nodes.
@@ -67,11 +72,13 @@ pub enum Lane {
 }
 
 /// All lanes, those that move traffic first.
-pub const LANES: [Lane; 17] = [
-    Lane::Endpoints,
+pub const LANES: [Lane; 19] = [
+    Lane::EndpointSlices,
+    Lane::MirroredSlices,
     Lane::NodeLifecycle,
     Lane::NodeIdentity,
     Lane::NodePower,
+    Lane::Endpoints,
     Lane::ReplicaSets,
     Lane::ReplicationControllers,
     Lane::Deployments,
@@ -91,7 +98,9 @@ impl Lane {
     /// Every key that there is something to look at for.
     fn keys(self, snapshot: &Snapshot) -> BTreeSet<ObjectKey> {
         match self {
-            Self::Endpoints => {
+            Self::MirroredSlices => endpoint_slice_mirroring::keys(snapshot),
+            Self::Endpoints => endpoints::keys(snapshot),
+            Self::EndpointSlices => {
                 let slices = snapshot.endpoint_slices().values();
                 let served = slices.filter_map(|slice| endpoint_slice::service_of(slice));
                 snapshot.services().keys().cloned().chain(served).collect()
@@ -130,7 +139,9 @@ impl Lane {
     fn run(self, world: &World<'_>, key: &ObjectKey) -> Outcome {
         let World { snapshot, contacts, power, root_ca, now } = *world;
         match self {
-            Self::Endpoints => endpoint_slice::reconcile_key(snapshot, contacts, key),
+            Self::EndpointSlices => endpoint_slice::reconcile_key(snapshot, contacts, key),
+            Self::MirroredSlices => endpoint_slice_mirroring::reconcile_key(snapshot, key),
+            Self::Endpoints => endpoints::reconcile_key(snapshot, contacts, key),
             Self::NodeLifecycle => node_lifecycle::reconcile_key(snapshot, contacts, key, now),
             Self::NodeIdentity => node_identity::reconcile(snapshot, contacts, now),
             Self::NodePower => node_power::reconcile(snapshot, power, now),
@@ -275,7 +286,8 @@ impl Lanes {
         todo.dirty.extend(due.map(|(key, _)| key.clone()));
         while run.actions.len() < ACTIONS_MAX {
             let Some(key) = todo.dirty.pop_first() else { break };
-            let outcome = lane.run(world, &key);
+            let mut outcome = lane.run(world, &key);
+            outcome.actions = that_may_be(world.snapshot, outcome.actions);
             match outcome.next_deadline {
                 Some(deadline) => drop(todo.deadlines.insert(key.clone(), deadline)),
                 None => drop(todo.deadlines.remove(&key)),
@@ -325,12 +337,18 @@ impl Lanes {
             let all = snapshot.workloads().daemon_sets.keys().cloned();
             self.todo(Lane::DaemonSets).dirty.extend(all);
         } else if id.resource == Resource::SERVICES {
+            self.dirty(Lane::EndpointSlices, key.clone());
+            self.dirty(Lane::MirroredSlices, key.clone());
+            self.dirty(Lane::Endpoints, key.clone());
+        } else if id.resource == Resource::ENDPOINTS {
+            self.dirty(Lane::MirroredSlices, key.clone());
             self.dirty(Lane::Endpoints, key.clone());
         } else if id.resource == Resource::ENDPOINT_SLICES {
-            let slice = snapshot.endpoint_slices().get(key);
-            if let Some(service) = slice.and_then(|slice| endpoint_slice::service_of(slice)) {
-                self.dirty(Lane::Endpoints, service);
-            }
+            let Some(slice) = snapshot.endpoint_slices().get(key) else { return };
+            let services = endpoint_slice::service_of(slice);
+            self.todo(Lane::EndpointSlices).dirty.extend(services);
+            let mirrored = endpoint_slice_mirroring::service_of(slice);
+            self.todo(Lane::MirroredSlices).dirty.extend(mirrored);
         } else if id.resource == Resource::REPLICA_SETS {
             self.dirty(Lane::ReplicaSets, key.clone());
             self.note_deployments_of(snapshot, key);
@@ -455,6 +473,7 @@ impl Lanes {
         for service in in_namespace(snapshot.services(), &pod.meta.namespace) {
             if pod.meta.labels.contains_all(&service.spec.selector) {
                 let key = key_of(&service.meta.namespace, &service.meta.name);
+                self.dirty(Lane::EndpointSlices, key.clone());
                 self.dirty(Lane::Endpoints, key);
             }
         }

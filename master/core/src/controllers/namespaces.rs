@@ -1,4 +1,7 @@
-//! Empties namespaces that are being deleted, then lets them go.
+//! Empties namespaces that are being deleted, pods first, then lets them go.
+//!
+//! Pods may need what else is there until they have ended. Events tell of the end, so they go last,
+//! and hold nothing up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,17 +48,21 @@ fn reconcile_some<'a>(
         return outcome;
     }
     for (resource, meta) in snapshot.metas() {
-        // Events are kept apart and expire by themselves; they never hold a namespace up.
-        if *resource != Resource::EVENTS
-            && let Some(objects) = content.get_mut(&meta.namespace)
-        {
+        if let Some(objects) = content.get_mut(&meta.namespace) {
             objects.push((resource, meta));
         }
     }
     let mut budget = DELETIONS_MAX;
     for namespace in going {
-        let objects = content.get(&namespace.meta.name).map(Vec::as_slice).unwrap_or_default();
-        for (resource, meta) in objects.iter().filter(|(_, meta)| !meta.deleting()).take(budget) {
+        let all = content.remove(&namespace.meta.name).unwrap_or_default();
+        let (events, objects): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(resource, _)| **resource == Resource::EVENTS);
+        let pods = objects.iter().any(|(resource, _)| **resource == Resource::PODS);
+        let next = if objects.is_empty() { &events } else { &objects };
+        let next = next
+            .iter()
+            .filter(|(resource, meta)| !meta.deleting() && (!pods || **resource == Resource::PODS));
+        for (resource, meta) in next.take(budget) {
             budget -= 1;
             outcome.actions.push(Action::Delete {
                 target: Target::of(resource, meta),
@@ -70,7 +77,7 @@ fn reconcile_some<'a>(
                 finalizer: Arc::clone(finalizer),
             }));
         } else {
-            outcome.actions.extend(report(namespace, objects, now));
+            outcome.actions.extend(report(namespace, &objects, now));
         }
     }
     outcome
@@ -90,28 +97,37 @@ fn report(
             *finalizers.entry(finalizer).or_default() += 1;
         }
     }
-    let listed: Vec<String> = resources
-        .iter()
-        .map(|(resource, count)| format!("{resource} has {count} resource instances"))
-        .collect();
+    let listed = resources.iter().map(|(resource, count)| {
+        format!("{}.{} has {count} resource instances", resource.plural, resource.group)
+    });
+    let listed: Vec<String> = listed.collect();
     let message = format!("Some resources are remaining: {}", listed.join(", "));
     let kind = "NamespaceContentRemaining";
-    let mut wanted = vec![Condition::new(kind, Status::True, "SomeResourcesRemain", &message, now)];
-    let kind = "NamespaceFinalizersRemaining";
-    let listed: Vec<String> = finalizers
-        .iter()
-        .map(|(finalizer, count)| format!("{finalizer} in {count} resource instances"))
-        .collect();
-    if !listed.is_empty() {
+    let content = Condition::new(kind, Status::True, "SomeResourcesRemain", &message, now);
+    let listed = finalizers.iter();
+    let listed = listed.map(|(name, count)| format!("{name} in {count} resource instances"));
+    let listed: Vec<String> = listed.collect();
+    let finalizers = if listed.is_empty() {
+        let message = "All content-preserving finalizers finished";
+        ok("NamespaceFinalizersRemaining", "ContentHasNoFinalizers", message, now)
+    } else {
         let message = format!(
             "Some content in the namespace has finalizers remaining: {}",
             listed.join(", ")
         );
-        wanted.push(Condition::new(kind, Status::True, "SomeFinalizersRemain", &message, now));
-    } else if find(&namespace.status.conditions, kind).is_some() {
-        let message = "All content-preserving finalizers finished";
-        wanted.push(Condition::new(kind, Status::False, "ContentHasNoFinalizers", message, now));
-    }
+        let kind = "NamespaceFinalizersRemaining";
+        Condition::new(kind, Status::True, "SomeFinalizersRemain", &message, now)
+    };
+    let all = "All resources successfully discovered";
+    let parsed = "All legacy kube types successfully parsed";
+    let deleted = "All content successfully deleted, may be waiting on finalization";
+    let wanted = [
+        ok("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", all, now),
+        ok("NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions", parsed, now),
+        ok("NamespaceDeletionContentFailure", "ContentDeleted", deleted, now),
+        content,
+        finalizers,
+    ];
     let differs = |condition: &Condition| {
         let present = find(&namespace.status.conditions, &condition.kind);
         !present.is_some_and(|present| present.says_the_same(condition))
@@ -119,6 +135,11 @@ fn report(
     let conditions: Vec<Condition> = wanted.into_iter().filter(differs).collect();
     let target = Target::of(&Resource::NAMESPACES, &namespace.meta);
     (!conditions.is_empty()).then_some(Action::SetConditions { target, conditions })
+}
+
+/// A condition of failure that does not hold.
+fn ok(kind: &str, reason: &str, message: &str, now: Timestamp) -> Condition {
+    Condition::new(kind, Status::False, reason, message, now)
 }
 
 #[cfg(test)]
@@ -153,6 +174,29 @@ mod tests {
     }
 
     #[test]
+    fn pods_go_before_what_they_may_need_and_events_last() {
+        let mut model = model();
+        let pod = "/core/pods/d/web";
+        model.put(pod, json!({"spec": {"nodeName": "n1", "containers": []}}));
+        model.put("/core/events/d/told", json!({}));
+        model.delete_as_client(NAMESPACE, Propagation::Background);
+        model.settle(run);
+        assert!(!model.get("/core/configmaps/d/a").is_null(), "the pod has not ended");
+        let conditions = model.get(NAMESPACE)["status"]["conditions"].to_string();
+        assert!(conditions.contains("configmaps. has 1"), "{conditions}");
+        assert!(conditions.contains("pods. has 1"), "{conditions}");
+        assert!(conditions.contains("ResourcesDiscovered"), "{conditions}");
+        model.remove(pod);
+        let next = run(model.snapshot());
+        model.execute(next);
+        assert!(model.get("/core/configmaps/d/a").is_null());
+        assert!(!model.get("/core/events/d/told").is_null());
+        model.settle(run);
+        assert!(model.get("/core/events/d/told").is_null());
+        assert!(model.snapshot().namespaces().is_empty());
+    }
+
+    #[test]
     fn content_with_a_finalizer_holds_it_up_and_is_named() {
         let mut model = model();
         model.put("/core/configmaps/d/b", json!({"metadata": {"finalizers": ["me.io/x"]}}));
@@ -166,7 +210,8 @@ mod tests {
             .map(|it| it["message"].as_str().unwrap())
             .collect();
         assert!(
-            messages.contains(&"Some resources are remaining: configmaps has 1 resource instances")
+            messages
+                .contains(&"Some resources are remaining: configmaps. has 1 resource instances")
         );
         assert!(messages.iter().any(|message| message.contains("me.io/x in 1 resource instances")));
         model.remove("/core/configmaps/d/b");

@@ -1,4 +1,5 @@
-//! The workloads of a snapshot: one table of kinds, so that a further one is a line.
+//! The workloads of a snapshot, and what is kept like them: one table of kinds, so that a further one
+//! is a line.
 //!
 //! Knows no indexes: the snapshot keeps those.
 
@@ -8,6 +9,7 @@ use super::{Objects, decode};
 use crate::view::controller_revision::ControllerRevisionView;
 use crate::view::cron_job::CronJobView;
 use crate::view::daemon_set::DaemonSetView;
+use crate::view::endpoints::EndpointsView;
 use crate::view::job::JobView;
 use crate::view::meta::Meta;
 use crate::view::replication_controller::ReplicationControllerView;
@@ -87,6 +89,7 @@ workloads! {
     ControllerRevision, controller_revisions, ControllerRevisionView, CONTROLLER_REVISIONS, [meta];
     Job, jobs, JobView, JOBS, [meta];
     CronJob, cron_jobs, CronJobView, CRON_JOBS, [meta];
+    Endpoints, endpoints, EndpointsView, ENDPOINTS, [meta];
     ReplicationController, replication_controllers, ReplicationControllerView,
         REPLICATION_CONTROLLERS, [0.meta];
 }

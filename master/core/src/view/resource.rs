@@ -44,6 +44,8 @@ impl Resource {
     pub const CRON_JOBS: Self = Self::constant("batch", "cronjobs");
     /// `replicationcontrollers`.
     pub const REPLICATION_CONTROLLERS: Self = Self::constant("", "replicationcontrollers");
+    /// `endpoints`.
+    pub const ENDPOINTS: Self = Self::constant("", "endpoints");
     /// `endpointslices.discovery.k8s.io`.
     pub const ENDPOINT_SLICES: Self = Self::constant("discovery.k8s.io", "endpointslices");
     /// `poddisruptionbudgets.policy`.
@@ -73,7 +75,7 @@ impl Resource {
 }
 
 /// The resources that this crate names itself: naming them again shares these strings.
-static KNOWN: [Resource; 21] = [
+static KNOWN: [Resource; 22] = [
     Resource::PODS,
     Resource::NODES,
     Resource::SERVICES,
@@ -89,6 +91,7 @@ static KNOWN: [Resource; 21] = [
     Resource::CRON_JOBS,
     Resource::REPLICATION_CONTROLLERS,
     Resource::DEPLOYMENTS,
+    Resource::ENDPOINTS,
     Resource::ENDPOINT_SLICES,
     Resource::POD_DISRUPTION_BUDGETS,
     Resource::PERSISTENT_VOLUMES,

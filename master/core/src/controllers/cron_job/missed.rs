@@ -2,6 +2,8 @@
 
 use bramble_api::cron::{Schedule, Zone};
 
+use crate::view::timestamp::Timestamp;
+
 /// Most times that are looked at one by one.
 const STEPS_MAX: usize = 10_000;
 
@@ -33,9 +35,36 @@ pub(super) fn latest(schedule: &Schedule, zone: &Zone, since: i64, now: i64) -> 
     Some(latest)
 }
 
+/// A time as mails have it, in which upstream tells of it: `Sun, 09 Sep 2001 01:47:00 +0000`.
+pub(super) fn mail_date(at_s: i64) -> String {
+    let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let months =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = Timestamp(at_s.saturating_mul(1000)).to_string();
+    let weekday = usize::try_from(at_s.div_euclid(86_400).rem_euclid(7)).unwrap_or_default();
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    let mut parts = date.splitn(3, '-');
+    let (year, month, day) = (parts.next(), parts.next(), parts.next());
+    let month = month.and_then(|month| month.parse::<usize>().ok()).unwrap_or(1);
+    format!(
+        "{}, {} {} {} {} +0000",
+        days.get(weekday).copied().unwrap_or_default(),
+        day.unwrap_or_default(),
+        months.get(month.saturating_sub(1)).copied().unwrap_or_default(),
+        year.unwrap_or_default(),
+        time.trim_end_matches('Z'),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_told_as_in_mails() {
+        assert_eq!(mail_date(1_000_000_000), "Sun, 09 Sep 2001 01:46:40 +0000");
+        assert_eq!(mail_date(0), "Thu, 01 Jan 1970 00:00:00 +0000");
+    }
 
     #[test]
     fn latest_of_many_is_found() {

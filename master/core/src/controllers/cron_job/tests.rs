@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::model::{Model, NOW};
 use super::reconcile;
+use crate::action::Action;
 use crate::snapshot::Snapshot;
 use crate::view::timestamp::Timestamp;
 
@@ -30,7 +31,24 @@ fn at(minutes: i64) -> Timestamp {
 }
 
 fn settle(model: &mut Model, now: Timestamp) {
-    model.settle(|snapshot: &Snapshot| reconcile(snapshot, now).actions);
+    model.settle(|snapshot: &Snapshot| acts(snapshot, now));
+}
+
+/// What is done; why nothing is started is said whenever it is looked at.
+fn acts(snapshot: &Snapshot, now: Timestamp) -> Vec<Action> {
+    let actions = reconcile(snapshot, now).actions;
+    if actions.iter().all(Action::tells) { Vec::new() } else { actions }
+}
+
+/// Reasons and messages of what is said and not done.
+fn said(model: &Model, now: Timestamp) -> Vec<String> {
+    let actions = reconcile(model.snapshot(), now).actions.into_iter();
+    actions
+        .map(|action| {
+            let Action::Event { reason, message, .. } = action else { panic!("{action:?}") };
+            format!("{reason}: {message}")
+        })
+        .collect()
 }
 
 fn jobs(model: &Model) -> Vec<String> {
@@ -106,6 +124,9 @@ fn deadline_forgets_what_is_too_late_and_suspended_ones_rest() {
     model.put(CRON, cron(json!({"schedule": "0 * * * *", "startingDeadlineSeconds": 100})));
     settle(&mut model, at(20));
     assert!(jobs(&model).is_empty());
+    let missed = "MissSchedule: Missed scheduled time to start a job: \
+         Sun, 09 Sep 2001 02:00:00 +0000";
+    assert_eq!(said(&model, at(20)), [missed]);
     settle(&mut model, at(14));
     assert_eq!(jobs(&model).len(), 1);
     let mut model = Model::new();
@@ -128,6 +149,38 @@ fn policies_decide_about_a_job_that_still_runs() {
 }
 
 #[test]
+fn what_keeps_a_job_from_its_start_is_told() {
+    let mut model = Model::new();
+    model.put(CRON, cron(json!({"concurrencyPolicy": "Forbid"})));
+    settle(&mut model, at(1));
+    settle(&mut model, at(2));
+    let why = "JobAlreadyActive: Not starting job because prior execution is running and \
+         concurrency policy is Forbid";
+    assert_eq!(said(&model, at(2)), [why]);
+    model.put(CRON, cron(json!({"timeZone": "Nowhere"})));
+    let unknown = "UnknownTimeZone: invalid timeZone: \"Nowhere\": unknown time zone Nowhere";
+    assert_eq!(said(&model, at(2)), [unknown]);
+    model.put(CRON, cron(json!({"schedule": "never"})));
+    assert!(
+        said(&model, at(2))[0].starts_with("UnparseableSchedule: unparseable schedule: \"never\"")
+    );
+    // Somebody else's job, and a night without the master.
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "tick", "uid": "cron",
+        "controller": true}]);
+    let job = json!({"metadata": {"ownerReferences": owner}, "spec": {}});
+    model.put("/batch/jobs/d/odd", job);
+    model.put(CRON, cron(json!({})));
+    settle(&mut model, at(600));
+    let told = model.events.join("\n");
+    assert!(
+        told.contains("UnexpectedJob: Saw a job that the controller did not create or forgot: odd"),
+        "{told}"
+    );
+    assert!(told.contains("TooManyMissedTimes: too many missed start times."), "{told}");
+    assert!(!told.contains("forgot: tick-"), "{told}");
+}
+
+#[test]
 fn history_is_kept_to_its_limits() {
     let mut model = Model::new();
     model.put(CRON, cron(json!({"successfulJobsHistoryLimit": 2, "failedJobsHistoryLimit": 1})));
@@ -145,9 +198,9 @@ fn any_single_lost_action_is_healed_and_a_second_run_changes_nothing() {
     let story = |lost: Option<usize>| {
         let mut model = Model::new();
         model.put(CRON, cron(json!({"concurrencyPolicy": "Replace"})));
-        let count = model.live(lost, |snapshot| reconcile(snapshot, at(1)).actions);
+        let count = model.live(lost, |snapshot| acts(snapshot, at(1)));
         let left = lost.and_then(|lost| lost.checked_sub(count));
-        let count = count + model.live(left, |snapshot| reconcile(snapshot, at(2)).actions);
+        let count = count + model.live(left, |snapshot| acts(snapshot, at(2)));
         assert_eq!(jobs(&model), ["tick-16666668"]);
         assert_eq!(model.get(CRON)["status"]["lastScheduleTime"], "2001-09-09T01:48:00Z");
         assert_eq!(reconcile(model.snapshot(), at(2)).actions, []);

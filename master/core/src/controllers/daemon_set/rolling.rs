@@ -29,8 +29,7 @@ pub(super) fn update(run: &mut Run<'_>, nodes: &BTreeMap<Arc<str>, OnNode<'_>>) 
 
 /// Deletes old pods; new ones come once they are gone.
 fn replace(run: &mut Run<'_>, pairs: &[(&Arc<str>, Pair<'_>)]) {
-    let wanted = i32::try_from(pairs.len()).unwrap_or(i32::MAX);
-    let mut left = run.max_unavailable(wanted);
+    let mut left = run.max_unavailable();
     let mut healthy = Vec::new();
     let mut broken = Vec::new();
     for (_, pair) in pairs {

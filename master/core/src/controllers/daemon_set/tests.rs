@@ -139,6 +139,23 @@ fn surge_brings_the_new_pod_first() {
 }
 
 #[test]
+fn parts_are_those_of_the_nodes_that_the_set_is_for() {
+    let mut model = cluster(10);
+    (3..=10)
+        .for_each(|other| model.merge(&node(other), &json!({"metadata": {"labels": {"n": "no"}}})));
+    let object = |image: &str| {
+        let mut object = set(image, json!({"maxUnavailable": 0, "maxSurge": "50%"}));
+        object["spec"]["template"]["spec"]["nodeSelector"] = json!({"n": "y"});
+        object
+    };
+    model.put(SET, object("a:1"));
+    model.live(None, run);
+    model.put(SET, object("a:2"));
+    model.settle(run);
+    assert_eq!(model.snapshot().pods().len(), 3, "half of two is one");
+}
+
+#[test]
 fn on_delete_replaces_only_what_was_deleted() {
     let mut model = cluster(2);
     let object = |image: &str| {

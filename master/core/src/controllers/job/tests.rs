@@ -404,3 +404,31 @@ fn one_run_does_a_bounded_amount() {
     let creates = creates.iter().filter(|it| matches!(it, Action::Create { .. })).count();
     assert_eq!(creates, super::BURST_MAX);
 }
+
+#[test]
+fn failures_of_an_index_are_not_forgotten_with_its_pod() {
+    let mut model = Model::new();
+    let spec = json!({"completionMode": "Indexed", "completions": 1, "backoffLimitPerIndex": 1,
+        "backoffLimit": i32::MAX});
+    model.put(JOB, job(spec));
+    model.settle(run);
+    let first = active(&model).remove(0);
+    end(&mut model, &first, 1);
+    model.settle(run);
+    // Somebody tidies up before the next try is due.
+    model.delete_as_client(&first, Propagation::Background);
+    model.settle(run);
+    assert!(!model.get(&first).is_null(), "it is all that remembers");
+    assert!(status(&model).get("failed").is_none());
+    model.settle(run_late);
+    going_go(&mut model);
+    assert!(model.get(&first).is_null());
+    let second = active(&model).remove(0);
+    let annotations = model.get(&second)["metadata"]["annotations"].clone();
+    assert_eq!(annotations["batch.kubernetes.io/job-index-failure-count"], "1");
+    assert_eq!(status(&model)["failed"], 1);
+    end(&mut model, &second, 1);
+    model.settle(run_late);
+    assert_eq!(status(&model)["failedIndexes"], "0");
+    assert_eq!(status(&model)["failed"], 2);
+}

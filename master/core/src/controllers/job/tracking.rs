@@ -5,9 +5,10 @@
 //! ```
 //! A pod keeps its finalizer until the status that names it is stored, so it cannot vanish before;
 //! the number goes up in the write that takes the uid away. Successes of an Indexed job need no
-//! uids: the set of its indexes counts each once.
+//! uids: the set of its indexes counts each once. Where failures are counted for each index, the last
+//! failed pod of an index is what remembers them, and so stays until the next one does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -109,6 +110,11 @@ pub(super) fn take_stock(
     tally.uncounted_failed.retain(|uid| uids.contains(uid));
     tally.failed += i64::try_from(before - tally.uncounted_failed.len()).unwrap_or_default();
 
+    let remembering = if finishing || job.meta.deleting() {
+        BTreeMap::new()
+    } else {
+        last_failures(job, owned, &tally)
+    };
     let mut free = Vec::new();
     for pod in tracked {
         let uid = &pod.meta.uid;
@@ -136,7 +142,9 @@ pub(super) fn take_stock(
             }
         } else if (failed(job, pod) || finishing && pod.meta.deleting()) && !full {
             match policy::failure(&job.spec, pod) {
+                Verdict::Ignore if remembers(job, pod, &remembering) => {}
                 Verdict::Ignore => free.push(release()),
+                Verdict::Count if remembers(job, pod, &remembering) => {}
                 verdict @ (Verdict::Count | Verdict::FailIndex | Verdict::FailJob(_)) => {
                     judge_index(job, pod, &verdict, &mut tally, &stored_failed);
                     if let Verdict::FailJob(why) = verdict {
@@ -151,6 +159,42 @@ pub(super) fn take_stock(
         tally.succeeded = i64::try_from(tally.completed.len()).unwrap_or(i64::MAX);
     }
     (tally, free)
+}
+
+/// The last failed pod of each index that has neither an end nor a pod that runs.
+fn last_failures<'a>(
+    job: &JobView,
+    owned: &[&'a Arc<PodView>],
+    tally: &Tally,
+) -> BTreeMap<i32, &'a PodView> {
+    let mut last: BTreeMap<i32, &PodView> = BTreeMap::new();
+    if job.spec.backoff_limit_per_index.is_none() {
+        return last;
+    }
+    let runs: BTreeSet<i32> =
+        owned.iter().filter(|pod| pod.active()).filter_map(|pod| pods::index(pod)).collect();
+    let over = |index: &i32| {
+        runs.contains(index)
+            || tally.completed.contains(index)
+            || tally.failed_indexes.contains(index)
+    };
+    for pod in owned.iter().filter(|pod| failed(job, pod)) {
+        let Some(index) = pods::index(pod).filter(|index| !over(index)) else { continue };
+        let rank = |pod: &PodView| (pods::failures_before(pod), pod.meta.creation_timestamp);
+        let known = last.get(&index).copied();
+        if known.is_none_or(|known| rank(known) < rank(pod)) {
+            last.insert(index, pod);
+        }
+    }
+    last
+}
+
+/// Whether nothing but this pod tells how often its index has failed, and another try is due.
+fn remembers(job: &JobView, pod: &PodView, last: &BTreeMap<i32, &PodView>) -> bool {
+    let Some(index) = pods::index(pod) else { return false };
+    let limit = job.spec.backoff_limit_per_index.unwrap_or_default();
+    last.get(&index).is_some_and(|last| last.meta.uid == pod.meta.uid)
+        && pods::failures_before(pod) < limit
 }
 
 /// Notes whether the index of a failed pod has failed for good.
