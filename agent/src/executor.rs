@@ -38,6 +38,7 @@ use crate::pod_manager::PodEvent;
 use crate::pod_memory;
 use crate::pod_sandbox;
 use crate::probes::Target;
+use crate::records;
 use crate::remove_folder::remove_folder;
 use crate::resolv_conf;
 use crate::runtime_link::CallError;
@@ -158,6 +159,11 @@ impl PodExecutor {
             Action::RunHook { container, attempt, hook } => {
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move { shared.run_hook(container, attempt, hook).await });
+                return;
+            }
+            Action::Resize { container, attempt, resources } => {
+                let shared = Arc::clone(&self.shared);
+                tokio::spawn(async move { shared.resize(container, attempt, resources).await });
                 return;
             }
             Action::Report(_) | Action::EmitEvent(_) | Action::ReportRemoved => return,
@@ -463,10 +469,14 @@ impl Shared {
                 return Err(PrepareError::System("the node's network is not open".to_owned()));
             }
         };
+        let processes = match spec.target.as_str() {
+            "" => None,
+            target => Some(self.processes_of(target).await?),
+        };
         let node = Arc::clone(&self.node);
         let dir = self.container_dir(container, attempt);
         let made = tokio::task::spawn_blocking(move || {
-            let place = Place { dir, ip, network, attempt };
+            let place = Place { dir, ip, network, processes, attempt };
             container_spec::make(&node, &pod, &spec, &image, &place)
         });
         let made = made.await.map_err(|error| PrepareError::System(error.to_string()))??;
@@ -477,6 +487,18 @@ impl Shared {
             stdio_budget_bytes: STDIO_BUDGET_DEFAULT,
             singleton: made.singleton,
         })
+    }
+
+    /// Where the process namespace is that a running container of this pod has.
+    async fn processes_of(&self, container: &str) -> Result<PathBuf, PrepareError> {
+        let record = records::read(&self.node.records_dir(), &self.uid);
+        let found = record
+            .and_then(|record| record.containers.into_iter().find(|each| each.name == container));
+        let id = found.map(|found| found.container_id).unwrap_or_default();
+        let pid = self.node.runtime.pid(&id).await.ok_or_else(|| {
+            PrepareError::System(format!("the target container {container} does not run"))
+        })?;
+        Ok(PathBuf::from(format!("/proc/{pid}/ns/pid")))
     }
 
     async fn probe(&self, container: String, attempt: u32, kind: ProbeKind) {
@@ -502,6 +524,18 @@ impl Shared {
         }
         let failed = outcome.is_err();
         self.tell(Event::HookDone { container, attempt, hook, failed }).await;
+    }
+
+    async fn resize(&self, container: String, attempt: u32, resources: link::Resources) {
+        let id = ContainerId::text(&self.uid, &container, attempt);
+        let failure = match container_spec::resources(resources).limits() {
+            Ok(limits) => {
+                let updated = self.node.runtime.update(&id, limits).await;
+                updated.err().map(|error| error.to_string())
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        self.tell(Event::Resized { container, attempt, resources, failure }).await;
     }
 
     fn target(&self, container: &str, attempt: u32) -> Option<Target> {
@@ -547,7 +581,7 @@ impl Shared {
         let pod = self.state().pod.clone();
         let cleaner = self.cleaner();
         let mut ids = Vec::new();
-        for container in pod.init_containers.iter().chain(&pod.containers) {
+        for container in all_containers(&pod) {
             // Folders say which starts left something; the last ones are tried in any case.
             ids.extend(self.starts_of(&container.name));
         }
@@ -733,7 +767,12 @@ fn write_files(node: &Node, pod: &Pod, ip: Ipv4Addr, memory: &Path) -> io::Resul
 }
 
 fn find<'a>(pod: &'a Pod, container: &str) -> Option<&'a Container> {
-    pod.init_containers.iter().chain(&pod.containers).find(|each| each.name == container)
+    all_containers(pod).find(|each| each.name == container)
+}
+
+/// All containers of a pod, of whatever kind.
+pub(crate) fn all_containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    pod.init_containers.iter().chain(&pod.containers).chain(&pod.ephemeral_containers)
 }
 
 /// The signal by which a container, or else its image, wants to be stopped.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bramble_agent_core::image_care::is_due;
 use bramble_image::{Digest, Keep, Reference, mounted_image};
 
+use crate::executor::all_containers;
 use crate::node::Node;
 
 /// Interval at which the disk is looked at: the kubelet's is five minutes, and a card is small.
@@ -41,8 +42,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
 fn collect(node: &Node) -> io::Result<()> {
     let references = {
         let desired = node.desired();
-        let containers =
-            desired.pods.values().flat_map(|pod| pod.init_containers.iter().chain(&pod.containers));
+        let containers = desired.pods.values().flat_map(all_containers);
         containers.filter_map(|each| Reference::parse(&each.image).ok()).collect()
     };
     // An image whose root is mounted and of which nobody can say which it is keeps all.

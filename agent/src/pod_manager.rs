@@ -426,7 +426,8 @@ impl PodManager {
                     }
                 }
                 // Nothing of them need outlive the agent.
-                action @ (Action::Probe { .. } | Action::RunHook { .. }) => {
+                action
+                @ (Action::Probe { .. } | Action::RunHook { .. } | Action::Resize { .. }) => {
                     if let Some(slot) = self.pods.get(uid) {
                         slot.executor.act(action);
                     }

@@ -9,7 +9,7 @@ use bramble_runtime::whole_file;
 use bramble_shared::link::{Accepted, Peer, Service};
 
 /// First byte of a record; another one means another version, whose pods start afresh.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Writes a pod's record.
 ///

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bramble_runtime::protocol::{
-    self, ContainerStatus, CreateContainer, Event, ExecContainer, ExecOutcome, Failure,
-    FrameDecoder, Request, RequestFrame, Response, ServerFrame,
+    self, ContainerState, ContainerStatus, CreateContainer, Event, ExecContainer, ExecOutcome,
+    Failure, FrameDecoder, Limits, Request, RequestFrame, Response, ServerFrame,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -71,6 +71,7 @@ impl RuntimeLink {
             | Response::Deleted
             | Response::Containers(_)
             | Response::ExecDone(_)
+            | Response::Updated
             | Response::Opened => Err(CallError::WrongResponse),
         }
     }
@@ -88,6 +89,22 @@ impl RuntimeLink {
     /// Removes a container, running or not.
     pub(crate) async fn delete(&self, id: &str) -> Result<(), CallError> {
         self.call(Request::Delete { id: id.to_owned(), force: true }).await.map(drop)
+    }
+
+    /// Gives a container other limits.
+    pub(crate) async fn update(&self, id: &str, limits: Limits) -> Result<(), CallError> {
+        self.call(Request::Update { id: id.to_owned(), limits }).await.map(drop)
+    }
+
+    /// The pid of a container's init, as long as it runs.
+    pub(crate) async fn pid(&self, id: &str) -> Option<i32> {
+        let Response::Containers(all) = self.call(Request::List).await.ok()? else { return None };
+        match all.into_iter().find(|one| one.id == id)?.state {
+            ContainerState::Running { pid } => Some(pid),
+            ContainerState::Creating
+            | ContainerState::Created { .. }
+            | ContainerState::Exited(_) => None,
+        }
     }
 
     /// Runs one more program in a running container, and waits for it.

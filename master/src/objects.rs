@@ -58,6 +58,10 @@ pub(crate) enum Part {
     Main,
     /// `status` only.
     Status,
+    /// What the containers of a pod may use.
+    Resize,
+    /// The ephemeral containers of a pod.
+    EphemeralContainers,
 }
 
 /// How a write is to be made.

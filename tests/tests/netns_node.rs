@@ -32,6 +32,9 @@ fn node_looks_after_its_pods_as_a_kubelet_does() {
     readiness_gate_is_met_by_somebody_else(&cluster, &kubectl);
     hooks_run_after_the_start_and_before_the_end(&cluster, &kubectl);
     sidecar_is_up_before_what_comes_after_it(&cluster, &kubectl);
+    an_ephemeral_container_looks_at_a_running_one(&cluster, &kubectl);
+    resources_change_while_a_container_runs(&cluster, &kubectl);
+    a_mount_is_at_a_path_that_is_made_of_variables(&cluster, &kubectl);
     let pods = ["delete", "pods", "--all", "--grace-period=1"];
     kubectl.run(&pods).unwrap();
     cluster.stop_and_check().unwrap();
@@ -228,4 +231,102 @@ fn sidecar_is_up_before_what_comes_after_it(cluster: &Cluster, kubectl: &Kubectl
         .wait_until("served ends", SOON, || state::pod_phase(kubectl, "served", "Succeeded"))
         .unwrap();
     assert_eq!(kubectl.run(&["logs", "served", "-c", "main"]).unwrap(), "the sidecar was up\n");
+}
+
+fn an_ephemeral_container_looks_at_a_running_one(cluster: &Cluster, kubectl: &Kubectl) {
+    kubectl.apply(&pod("looked-at", &container("main", "sleep 4567", ""), "")).unwrap();
+    cluster
+        .wait_until("it runs", SOON, || state::pod_phase(kubectl, "looked-at", "Running"))
+        .unwrap();
+    let image = "--image=registry.local/hello:1";
+    let script = "while :; do ps; sleep 1; done";
+    let debug =
+        ["debug", "looked-at", image, "-c", "eye", "--target=main", "--", "sh", "-c", script];
+    kubectl.run(&debug).unwrap();
+    cluster
+        .wait_until("the other's process is seen", SOON, || {
+            let said = kubectl.run(&["logs", "looked-at", "-c", "eye", "--tail=50"]);
+            let said = said.unwrap_or_default();
+            Ok((!said.contains("sleep 4567")).then_some(said))
+        })
+        .unwrap();
+    let found = get(kubectl, "looked-at");
+    let status = &found["status"]["ephemeralContainerStatuses"][0];
+    assert!(status["state"]["running"].is_object(), "{status}");
+    assert_eq!(found["metadata"]["generation"], 2);
+    assert_eq!(
+        kubectl.run(&["exec", "looked-at", "-c", "eye", "--", "echo", "hi"]).unwrap(),
+        "hi\n"
+    );
+    let refused = kubectl.refused(&[
+        "patch",
+        "pod",
+        "looked-at",
+        "--subresource=ephemeralcontainers",
+        "--type=json",
+        "-p",
+        r#"[{"op": "remove", "path": "/spec/ephemeralContainers/0"}]"#,
+    ]);
+    assert!(refused.unwrap().contains("may not be removed"));
+}
+
+fn resources_change_while_a_container_runs(cluster: &Cluster, kubectl: &Kubectl) {
+    let limits = ", resources: {limits: {cpu: 100m, memory: 64Mi}}";
+    kubectl.apply(&pod("resized", &container("main", "sleep 100000", limits), "")).unwrap();
+    let shown = |limit: &str| {
+        let found = get(kubectl, "resized");
+        text(&found, &format!("/status/containerStatuses/0/resources/limits/{limit}")).to_owned()
+    };
+    let wait = |limit: &str, expected: &str| {
+        cluster
+            .wait_until("the node has done so", SOON, || {
+                let shown = shown(limit);
+                Ok((shown != expected).then_some(shown))
+            })
+            .unwrap();
+    };
+    wait("cpu", "100m");
+    let patch = |limits: &str| {
+        let patch = format!(
+            r#"{{"spec": {{"containers": [{{"name": "main", "resources": {{"limits": {limits}, "requests": {limits}}}}}]}}}}"#
+        );
+        let args = ["patch", "pod", "resized", "--subresource=resize", "-p", &patch];
+        kubectl.output(&args).unwrap()
+    };
+    assert!(patch(r#"{"cpu": "200m", "memory": "96Mi"}"#).status.success());
+    wait("cpu", "200m");
+    wait("memory", "96Mi");
+    let files = "cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us \
+                 /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null";
+    let exec = ["exec", "resized", "--", "sh", "-c", &format!("{files}; true")];
+    let inside = kubectl.run(&exec).unwrap();
+    assert!(inside.starts_with("20000") && inside.contains("100663296"), "{inside}");
+    let found = get(kubectl, "resized");
+    assert_eq!(found["status"]["containerStatuses"][0]["restartCount"], 0);
+    // A pod stays as well treated as it is.
+    let refused = patch(r#"{"cpu": null}"#);
+    assert!(!refused.status.success());
+}
+
+fn a_mount_is_at_a_path_that_is_made_of_variables(cluster: &Cluster, kubectl: &Kubectl) {
+    let rest = ", env: [{name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, \
+                {name: WHERE, valueFrom: {fieldRef: {fieldPath: \"metadata.annotations[''where'']\"}}}], \
+                volumeMounts: [{name: v, mountPath: /deep, subPathExpr: $(WHERE)/$(POD)}, \
+                {name: v, mountPath: /all}]";
+    let volume = ", volumes: [{name: v, emptyDir: {}}]";
+    let script = "echo hello > /deep/file; sleep 100000";
+    let rest = rest.replace("''", "'");
+    kubectl.apply(&pod("subpath", &container("main", script, &rest), volume)).unwrap();
+    let reasons = ["CreateContainerConfigError"];
+    cluster
+        .wait_until("it cannot be made", SOON, || {
+            state::container_reason(kubectl, "subpath", &reasons)
+        })
+        .unwrap();
+    kubectl.run(&["annotate", "pod", "subpath", "where=here"]).unwrap();
+    cluster
+        .wait_until("it runs", SOON, || state::pod_phase(kubectl, "subpath", "Running"))
+        .unwrap();
+    let said = kubectl.run(&["exec", "subpath", "--", "cat", "/all/here/subpath/file"]).unwrap();
+    assert_eq!(said, "hello\n");
 }

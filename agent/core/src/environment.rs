@@ -377,7 +377,10 @@ pub fn resource_value(
 ) -> Result<String, BuildEnvironmentError> {
     let ResourceField { container: named, resource, divisor } = wanted;
     let unknown = || BuildEnvironmentError::NoResource { resource: resource.clone() };
-    let all = || pod.containers.iter().chain(&pod.init_containers);
+    let all = || {
+        let containers = pod.containers.iter().chain(&pod.init_containers);
+        containers.chain(&pod.ephemeral_containers)
+    };
     let container = match (named.as_str(), this) {
         ("", Some(this)) => this,
         (name, _) => all()

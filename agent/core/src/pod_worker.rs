@@ -25,7 +25,9 @@ mod record;
 
 use std::net::Ipv4Addr;
 
-use bramble_shared::link::{Container, Deletion, Event as PodEvent, Pod, PodPhase, PodStatus};
+use bramble_shared::link::{
+    Container, Deletion, Event as PodEvent, Pod, PodPhase, PodStatus, Resources, RestartPolicy,
+};
 use embassy_time::{Duration, Instant};
 
 use crate::moment::Moment;
@@ -52,7 +54,7 @@ const TEAR_DOWN_WAIT: Duration = Duration::from_secs(2);
 pub struct PodWorker {
     pod: Pod,
     state: State,
-    /// Init containers first, then containers, each in the order of the spec.
+    /// Init containers first, then containers, then ephemeral ones, each in the order of the spec.
     lives: Vec<ContainerLife>,
     pod_ip: Option<Ipv4Addr>,
     started_ms: u64,
@@ -201,6 +203,17 @@ pub enum Event {
         /// It did not do what it should.
         failed: bool,
     },
+    /// A running container was given other resources, or could not be.
+    Resized {
+        /// Container.
+        container: String,
+        /// Number of the start.
+        attempt: u32,
+        /// What it was to have.
+        resources: Resources,
+        /// Why it does not have it.
+        failure: Option<String>,
+    },
     /// A ConfigMap or Secret that the pod uses has changed.
     DataChanged,
     /// The pod's containers have written more logs than the node's disk takes of one pod in a day.
@@ -280,6 +293,15 @@ pub enum Action {
         /// Which hook.
         hook: Hook,
     },
+    /// Gives a running container other resources. Answer: resized.
+    Resize {
+        /// Container.
+        container: String,
+        /// Number of the start.
+        attempt: u32,
+        /// What it is to have.
+        resources: Resources,
+    },
     /// Signals the container.
     Signal {
         /// Container.
@@ -342,6 +364,7 @@ impl PodWorker {
                     .iter()
                     .map(|container| ContainerLife::new(container, false, after_init)),
             )
+            .chain(pod.ephemeral_containers.iter().map(ContainerLife::ephemeral))
             .collect();
         let mut worker = Self {
             pod,
@@ -457,6 +480,7 @@ impl PodWorker {
             | Event::ContainerNotStarted { .. }
             | Event::ContainerExited { .. }
             | Event::Probed { .. }
+            | Event::Resized { .. }
             | Event::HookDone { .. } => self.container_event(event, now, &mut actions),
         }
         self.advance(now, &mut actions);
@@ -474,7 +498,9 @@ impl PodWorker {
             .map(|life| (life.status(), life.sidecar))
             .collect();
         let containers: Vec<_> =
-            self.lives.iter().filter(|life| !life.init).map(ContainerLife::status).collect();
+            self.lives.iter().filter(|life| life.regular()).map(ContainerLife::status).collect();
+        let ephemeral = self.lives.iter().filter(|life| life.ephemeral);
+        let refused = self.lives.iter().find_map(|life| life.resize_failure.as_ref());
         let computed = status::phase(&PhaseInput {
             restart_policy: self.pod.restart_policy,
             init: &init,
@@ -507,6 +533,8 @@ impl PodWorker {
             ready: containers_ready && self.pod.readiness_gates_met,
             init_containers: init.into_iter().map(|(status, _)| status).collect(),
             containers,
+            ephemeral_containers: ephemeral.map(ContainerLife::status).collect(),
+            resize_failure: refused.map(|(_, why)| why.clone()).unwrap_or_default(),
         }
     }
 
@@ -518,9 +546,16 @@ impl PodWorker {
                 .iter()
                 .chain(&pod.containers)
                 .find(|container| container.name == life.name);
-            // The image is the only part of a container that the API lets change.
-            if let Some(container) = wanted.filter(|container| container.image != life.image) {
-                life.change_image(container);
+            // The image and the resources are all of a container that the API lets change.
+            match wanted {
+                Some(container) if container.image != life.image => life.change_image(container),
+                Some(container) => life.change_resources(container),
+                None => {}
+            }
+        }
+        for container in &pod.ephemeral_containers {
+            if !self.lives.iter().any(|life| life.name == container.name) {
+                self.lives.push(ContainerLife::ephemeral(container));
             }
         }
         // A container whose configuration was wrong may be made of them.
@@ -577,6 +612,7 @@ impl PodWorker {
             | Event::ContainerNotStarted { container, .. }
             | Event::ContainerExited { container, .. }
             | Event::Probed { container, .. }
+            | Event::Resized { container, .. }
             | Event::HookDone { container, .. } => container.clone(),
             Event::Desired(_)
             | Event::Gone
@@ -635,6 +671,11 @@ impl PodWorker {
         let policy = self.pod.restart_policy;
         let text = self.text();
         let kill_at = self.grace_end(now);
+        // They look at whatever there is, at any time.
+        for life in self.lives.iter_mut().filter(|life| life.ephemeral) {
+            life.initialized();
+            life.drive(RestartPolicy::Never, now, kill_at, &text, actions);
+        }
         let mut initialized = true;
         for life in self.lives.iter_mut().filter(|life| life.init) {
             let policy = life.policy(policy);
@@ -655,14 +696,14 @@ impl PodWorker {
         }
         if !initialized {
             // What runs all the same, after a restart of the agent, is looked after.
-            for life in self.lives.iter_mut().filter(|life| !life.init && life.alive()) {
+            for life in self.lives.iter_mut().filter(|life| life.regular() && life.alive()) {
                 life.continue_end(now, actions);
                 life.probe(now, actions);
             }
             return;
         }
         let mut hooked = false;
-        for life in self.lives.iter_mut().filter(|life| !life.init) {
+        for life in self.lives.iter_mut().filter(|life| life.regular()) {
             life.initialized();
             // As with the kubelet, a hook holds up the first start of those after it.
             if !hooked || life.ran {
@@ -670,7 +711,7 @@ impl PodWorker {
             }
             hooked |= life.hook_to_come();
         }
-        if self.lives.iter().filter(|life| !life.init).all(|life| life.ended_for_good(policy)) {
+        if self.lives.iter().filter(|life| life.regular()).all(|life| life.ended_for_good(policy)) {
             self.stop(Purpose::Completed, self.grace_end(now));
             self.advance_stopping(now, actions);
         }

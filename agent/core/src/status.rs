@@ -111,6 +111,7 @@ mod tests {
             started: matches!(state, ContainerState::Running { .. }),
             state,
             last_state: last.map(ended),
+            resources: None,
         }
     }
 

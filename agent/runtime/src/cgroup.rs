@@ -3,12 +3,16 @@
 //! Joining cgroups and setting limits is libcontainer's part. A cgroup is named by its absolute
 //! path without the mount point; on v1 the same path exists once per controller.
 
+mod limits;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::sys::signals;
+
+pub use limits::SetLimitsError;
 
 /// The cgroup file systems of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]

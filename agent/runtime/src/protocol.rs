@@ -54,6 +54,19 @@ pub enum Request {
     /// ([`crate::session`]): [`Response::Opened`] comes with their descriptors,
     /// [`Response::ExecDone`] at the program's end. It is killed when the connection ends.
     OpenExec(OpenExec),
+    /// Gives a container other limits, whatever it does meanwhile.
+    Update { id: String, limits: Limits },
+}
+
+/// What a container may use of the node, as the kernel counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Its part of busy processors ([`crate::spec::resources::cpu_shares`]).
+    pub cpu_shares: u64,
+    /// Microseconds of processor in a tenth of a second; none for as many as there are.
+    pub cpu_quota_us: Option<u64>,
+    /// Bytes of memory; none for as many as there are.
+    pub memory_bytes: Option<u64>,
 }
 
 /// A container to create.
@@ -133,6 +146,8 @@ pub enum Response {
     ExecDone(ExecOutcome),
     /// The streams that were asked for come along as descriptors.
     Opened,
+    /// The limits hold.
+    Updated,
 }
 
 /// How an exec ended.

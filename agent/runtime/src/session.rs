@@ -51,6 +51,7 @@ fn request(socket: &Path, request: Request, patience: Duration) -> Result<Sessio
                 | Response::Killed
                 | Response::Deleted
                 | Response::Containers(_)
+                | Response::Updated
                 | Response::ExecDone(_) => return Err(CallError::WrongResponse),
             },
             Some(ServerFrame::Event(_)) => continue,

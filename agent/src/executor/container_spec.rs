@@ -31,6 +31,8 @@ pub(super) struct Place {
     pub(super) ip: Ipv4Addr,
     /// Network namespace; none for the node's.
     pub(super) network: Option<PathBuf>,
+    /// Process namespace of another container; none for one of its own.
+    pub(super) processes: Option<PathBuf>,
     /// Number of the start.
     pub(super) attempt: u32,
 }
@@ -103,17 +105,22 @@ pub(super) fn make(
     }
     spec.sysctls.clone_from(&pod.security.sysctls);
     let asked = container.resources;
-    spec.resources = Resources {
-        cpu_request_milli: asked.cpu_request_milli.or(asked.cpu_limit_milli).unwrap_or(0),
-        cpu_limit_milli: asked.cpu_limit_milli,
-        memory_limit_bytes: asked.memory_limit,
-        pids_limit: None,
-    };
+    spec.resources = resources(asked);
     let request = asked.memory_request.or(asked.memory_limit).unwrap_or(0);
     spec.oom_score_adj = oom_score_adj(qos(pod), request, node.resources.memory_bytes)
         .max(oom_score_adj_min(Path::new("/proc/self")));
     let spec_json = spec::build(&spec).map_err(|error| system(error.to_string()))?;
     Ok(Made { spec_json, log_file: log_file(node, pod, &container.name, place.attempt), singleton })
+}
+
+/// What a container may use, as the runtime process takes it.
+pub(super) fn resources(asked: link::Resources) -> Resources {
+    Resources {
+        cpu_request_milli: asked.cpu_request_milli.or(asked.cpu_limit_milli).unwrap_or(0),
+        cpu_limit_milli: asked.cpu_limit_milli,
+        memory_limit_bytes: asked.memory_limit,
+        pids_limit: None,
+    }
 }
 
 /// Highest user and group: the kernel takes the highest 32-bit number for no change, and the API
@@ -191,6 +198,8 @@ fn namespaces(pod: &Pod, place: &Place, shared: &Shared, spec: &mut ContainerSpe
     spec.shm_path = Some(shared.shm.to_string_lossy().into_owned());
     if pod.host_pid {
         spec.pid = Namespace::Host;
+    } else if let Some(processes) = &place.processes {
+        spec.pid = Namespace::Path(processes.to_string_lossy().into_owned());
     }
 }
 

@@ -118,6 +118,8 @@ pub struct Row {
     pub defaults: fn(&mut Map<String, Value>),
     /// Finds what is wrong with an object, metadata aside.
     pub validate: fn(&Value) -> Vec<FieldError>,
+    /// Finds what only an object that is there may have.
+    pub validate_create: fn(&Value) -> Vec<FieldError>,
     /// Finds what an update (old, new) must not change.
     pub validate_update: fn(&Value, &Value) -> Vec<FieldError>,
     /// Whether `metadata.generation` counts changes of the spec.
@@ -269,6 +271,10 @@ pub enum Handler {
     ServiceProxy,
     /// Requests that a node itself answers.
     NodeProxy,
+    /// What a pod's containers may use.
+    Resize,
+    /// Containers that come to a pod later, to look at it.
+    EphemeralContainers,
 }
 
 /// Verbs of a resource that can be stored.
@@ -304,6 +310,7 @@ impl Row {
             cells: table::plain_cells,
             defaults: defaults::nothing,
             validate: validate::nothing,
+            validate_create: validate::nothing,
             validate_update: validate::nothing_changed,
             generation: false,
             pod_spec: None,
@@ -406,13 +413,26 @@ impl Resource {
     /// Finds what is wrong with an object, which may replace an old one; metadata aside.
     pub(crate) fn problems(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         match (&self.rules, old) {
-            (Rules::BuiltIn(row), None) => (row.validate)(object),
+            (Rules::BuiltIn(row), None) => {
+                let mut errors = (row.validate)(object);
+                errors.extend((row.validate_create)(object));
+                errors
+            }
             (Rules::BuiltIn(row), Some(old)) => {
                 let mut errors = (row.validate)(object);
                 errors.extend((row.validate_update)(old, object));
                 errors
             }
             (Rules::Custom(custom), old) => custom.problems(object, old),
+        }
+    }
+
+    /// Finds what is wrong with an object of which a part was replaced; that part has rules of its
+    /// own.
+    pub(crate) fn problems_of_whole(&self, object: &Value) -> Vec<FieldError> {
+        match &self.rules {
+            Rules::BuiltIn(row) => (row.validate)(object),
+            Rules::Custom(_) => Vec::new(),
         }
     }
 
@@ -590,6 +610,12 @@ impl Subresource {
     #[must_use]
     pub(crate) const fn proxy(kind: &'static str, handler: Handler) -> Self {
         Self { name: "proxy", group: "", version: "v1", kind, verbs: PROXY_VERBS, handler }
+    }
+
+    /// A part of a core kind that is written by itself, as a whole object.
+    #[must_use]
+    pub(crate) const fn part(name: &'static str, kind: &'static str, handler: Handler) -> Self {
+        Self { name, group: "", version: "v1", kind, verbs: STATUS_VERBS, handler }
     }
 
     /// The `scale` subresource.

@@ -80,6 +80,11 @@ pub fn prepare_update(
     if resource.has_status() {
         put(new.as_object_mut(), "status", old.get("status").cloned());
     }
+    match subresource {
+        Some("resize") => pod::keep_but_resources(old, new),
+        Some("ephemeralcontainers") => pod::keep_but_ephemeral(old, new),
+        Some(_) | None => {}
+    }
     (resource.strategy.prepare_update)(old, new);
     let changed = resource.generation && content(resource, old) != content(resource, new);
     let Some(metadata) = object::child(new, "metadata") else { return };

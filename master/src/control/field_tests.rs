@@ -485,6 +485,8 @@ fn status(uid: &str, name: &str, phase: PodPhase) -> PodStatus {
         sandbox_ready: true,
         initialized: true,
         containers_ready: true,
+        ephemeral_containers: vec![],
+        resize_failure: String::new(),
         ready: true,
         init_containers: vec![],
         containers: vec![],

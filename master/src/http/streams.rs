@@ -69,7 +69,9 @@ pub(super) fn stream(resource: &Resource, part: &str, headers: &HeaderMap) -> Op
         | Handler::Binding
         | Handler::Eviction
         | Handler::Finalize
-        | Handler::Token => None,
+        | Handler::Token
+        | Handler::Resize
+        | Handler::EphemeralContainers => None,
     }
 }
 

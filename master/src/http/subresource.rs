@@ -27,6 +27,15 @@ pub(super) async fn handle(
         (Handler::Status, "GET") => read::get(call).await,
         (Handler::Status, "PUT") => write::update(call, Part::Status, body).await,
         (Handler::Status, "PATCH") => write::patch(call, Part::Status, body).await,
+        (Handler::Resize | Handler::EphemeralContainers, "GET") => read::get(call).await,
+        (Handler::Resize, "PUT") => write::update(call, Part::Resize, body).await,
+        (Handler::Resize, "PATCH") => write::patch(call, Part::Resize, body).await,
+        (Handler::EphemeralContainers, "PUT") => {
+            write::update(call, Part::EphemeralContainers, body).await
+        }
+        (Handler::EphemeralContainers, "PATCH") => {
+            write::patch(call, Part::EphemeralContainers, body).await
+        }
         (Handler::Scale, _) => scale::handle(call, method, body).await,
         (Handler::Log, "GET") => logs::handle(call).await,
         (Handler::Binding, "POST") => bind(call, body).await,

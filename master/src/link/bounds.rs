@@ -49,6 +49,8 @@ pub(super) fn report(report: &PodStatus, pod: &Value) -> PodStatus {
     };
     let generation = Field(pod).get("metadata").get("generation").integer().unwrap_or(0_u64);
     let init_containers = containers(&report.init_containers, named("initContainers"));
+    let ephemeral_containers =
+        containers(&report.ephemeral_containers, named("ephemeralContainers"));
     let containers = containers(&report.containers, named("containers"));
     let mut report = PodStatus {
         namespace: report.namespace.clone(),
@@ -67,6 +69,8 @@ pub(super) fn report(report: &PodStatus, pod: &Value) -> PodStatus {
         ready: report.ready,
         init_containers,
         containers,
+        ephemeral_containers,
+        resize_failure: cut(&report.resize_failure, MESSAGE_LEN_MAX),
     };
     share_terminations(&mut report);
     report
@@ -85,6 +89,7 @@ fn containers(said: &[ContainerStatus], mut names: BTreeSet<String>) -> Vec<Cont
         started: status.started,
         state: state(&status.state),
         last_state: status.last_state.as_ref().map(state),
+        resources: status.resources,
     };
     said.iter().filter(|status| names.remove(&status.name)).map(of).collect()
 }
@@ -113,6 +118,7 @@ fn share_terminations(report: &mut PodStatus) {
         .init_containers
         .iter_mut()
         .chain(&mut report.containers)
+        .chain(&mut report.ephemeral_containers)
         .flat_map(|status| std::iter::once(&mut status.state).chain(&mut status.last_state))
         .filter_map(|state| match state {
             ContainerState::Terminated { message, .. } if !message.is_empty() => Some(message),
@@ -199,6 +205,7 @@ mod tests {
             ready: true,
             started: true,
             last_state: Some(state.clone()),
+            resources: None,
             state,
         }
     }
@@ -217,6 +224,8 @@ mod tests {
             sandbox_ready: true,
             initialized: true,
             containers_ready: true,
+            ephemeral_containers: vec![],
+            resize_failure: String::new(),
             ready: true,
             init_containers: vec![],
             containers,

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::field::Field;
 
-pub(super) use container::protocol;
+pub(super) use container::{counted, protocol};
 
 /// Longest host name inside a pod, in bytes.
 const HOSTNAME_LEN_MAX: usize = 63;
@@ -84,6 +84,7 @@ pub(super) fn convert(object: &Value) -> Result<Pod, ConvertPodError> {
         init_containers: containers("initContainers")?,
         containers: containers("containers")?,
         volumes: spec.get("volumes").items().map(volume::convert).collect::<Result<_, _>>()?,
+        ephemeral_containers: containers("ephemeralContainers")?,
     })
 }
 
@@ -91,7 +92,8 @@ pub(super) fn convert(object: &Value) -> Result<Pod, ConvertPodError> {
 pub(super) fn data_keys(pod: &Pod) -> BTreeSet<DataKey> {
     let mut names: BTreeSet<(DataKind, &String)> = BTreeSet::new();
     names.extend(pod.pull_secrets.iter().map(|name| (DataKind::Secret, name)));
-    for container in pod.init_containers.iter().chain(&pod.containers) {
+    let containers = pod.init_containers.iter().chain(&pod.containers);
+    for container in containers.chain(&pod.ephemeral_containers) {
         names.extend(container.env_from.iter().map(|source| (source.kind, &source.name)));
         for variable in &container.env {
             if let EnvValue::Data { kind, name, .. } = &variable.value {
@@ -267,7 +269,11 @@ mod tests {
                 "allowPrivilegeEscalation": true,
                 "capabilities": {"add": ["CAP_NET_ADMIN"], "drop": ["ALL"]},
             },
-            "tty": true, "stdin": true,
+            "tty": true, "stdin": true, "stdinOnce": true,
+            "resizePolicy": [
+                {"resourceName": "cpu", "restartPolicy": "NotRequired"},
+                {"resourceName": "memory", "restartPolicy": "RestartContainer"},
+            ],
             "livenessProbe": rich_probe(),
             "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
             "terminationMessagePath": "/end",
@@ -302,6 +308,10 @@ mod tests {
                     "imagePullPolicy": "IfNotPresent",
                 }],
                 "containers": [rich_container()],
+                "ephemeralContainers": [{
+                    "name": "debugger", "image": "proxy:1", "imagePullPolicy": "IfNotPresent",
+                    "targetContainerName": "web",
+                }],
                 "volumes": rich_volumes(),
             },
         })
@@ -342,6 +352,10 @@ mod tests {
             lifecycle: Lifecycle::default(),
             tty: false,
             stdin: false,
+            stdin_once: false,
+            target: String::new(),
+            restart_for_cpu: false,
+            restart_for_memory: false,
             termination_message_path: "/dev/termination-log".into(),
             termination_message_from_log: false,
         };
@@ -442,6 +456,10 @@ mod tests {
             tty: true,
             stdin: true,
             termination_message_path: "/end".into(),
+            stdin_once: true,
+            target: String::new(),
+            restart_for_cpu: false,
+            restart_for_memory: true,
             termination_message_from_log: true,
         };
         let volume = |name: &str, source: VolumeSource| Volume { name: name.to_owned(), source };
@@ -491,7 +509,13 @@ mod tests {
                 share_process_namespace: true,
             },
             pull_secrets: vec!["registry".into()],
-            init_containers: vec![sidecar],
+            init_containers: vec![sidecar.clone()],
+            ephemeral_containers: vec![Container {
+                name: "debugger".into(),
+                target: "web".into(),
+                sidecar: false,
+                ..sidecar
+            }],
             containers: vec![web],
             volumes: vec![
                 volume(

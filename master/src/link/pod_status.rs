@@ -8,7 +8,7 @@ use bramble_shared::link::{ContainerState, ContainerStatus, PodPhase, PodStatus}
 use serde_json::{Map, Value, json};
 
 use super::field::Field;
-use super::pod::unmet_gates;
+use super::pod::{counted, unmet_gates};
 
 /// Writes a report into a pod object; `now_ms` is the time of day. `host_ip` is the node's address.
 pub(super) fn apply(object: &mut Value, report: &PodStatus, host_ip: &str, now_ms: u64) {
@@ -31,10 +31,47 @@ pub(super) fn apply(object: &mut Value, report: &PodStatus, host_ip: &str, now_m
     set("podIP", ip.map_or(Value::Null, Value::from));
     set("startTime", Value::from(time(report.started_ms)));
     set("conditions", Value::from(conditions));
-    set("initContainerStatuses", report.init_containers.iter().map(container).collect());
-    set("containerStatuses", report.containers.iter().map(container).collect());
+    let spec = Field(object).get("spec");
+    for (list, reported, status) in [
+        ("initContainers", &report.init_containers, "initContainerStatuses"),
+        ("containers", &report.containers, "containerStatuses"),
+        ("ephemeralContainers", &report.ephemeral_containers, "ephemeralContainerStatuses"),
+    ] {
+        let of = |reported: &ContainerStatus| {
+            let mut shown = container(reported);
+            let old = Field(&old).get(status).items().map(|old| old.0);
+            let old = old.into_iter().find(|old| old.get("name") == shown.get("name")).cloned();
+            let found = spec.get(list).items().find(|one| one.get("name").text() == reported.name);
+            if let Some(found) = found {
+                resources(&mut shown, reported, found, old.as_ref());
+            }
+            shown
+        };
+        set(status, reported.iter().map(of).collect());
+    }
     if let Some(object) = object.as_object_mut() {
         object.insert("status".to_owned(), Value::Object(status));
+    }
+}
+
+/// Shows what a container may use: what the spec says once its node has done so, and otherwise what
+/// was shown before.
+fn resources(shown: &mut Value, reported: &ContainerStatus, spec: Field<'_>, old: Option<&Value>) {
+    let actual = reported.resources;
+    let done = actual.is_none() || actual == counted(spec);
+    let Some(shown) = shown.as_object_mut() else { return };
+    let mut set = |name: &str, value: Option<&Value>| {
+        if let Some(value) = value.filter(|value| !value.is_null() && **value != json!({})) {
+            shown.insert(name.to_owned(), value.clone());
+        }
+    };
+    let wanted = spec.0.get("resources");
+    // What is asked for was let in with the pod, or with its resize.
+    set("allocatedResources", wanted.and_then(|wanted| wanted.get("requests")));
+    match (done, wanted) {
+        (true, Some(wanted)) => drop(shown.insert("resources".to_owned(), wanted.clone())),
+        (true, None) => {}
+        (false, _) => set("resources", old.and_then(|old| old.get("resources"))),
     }
 }
 
@@ -77,7 +114,14 @@ fn conditions(pod: Field<'_>, report: &PodStatus, ended: bool, now_ms: u64) -> V
         condition(old, report, kind, holds, why, now_ms)
     };
     // Readiness gates are conditions that others set.
-    let ours = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+    let ours = [
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+        "PodResizePending",
+        "PodResizeInProgress",
+    ];
     let foreign = old.items().filter(|condition| !ours.contains(&condition.get("type").text()));
     let foreign: Vec<Value> = foreign.map(|condition| condition.0.clone()).collect();
     // The gates may have changed since the node was told of them; it will hear of it.
@@ -99,11 +143,28 @@ fn conditions(pod: Field<'_>, report: &PodStatus, ended: bool, now_ms: u64) -> V
         of("Ready", ready, unready),
         of("ContainersReady", report.containers_ready, containers_unready),
     ];
+    if resizing(pod, report) && !ended {
+        let failure = report.resize_failure.clone();
+        let why = if failure.is_empty() { nothing() } else { ("Error", failure) };
+        conditions.push(of("PodResizeInProgress", true, why));
+    }
     if !foreign.iter().any(|condition| Field(condition).get("type").text() == "PodScheduled") {
         conditions.push(of("PodScheduled", true, nothing()));
     }
     conditions.extend(foreign);
     conditions
+}
+
+/// Whether a container does not have yet what its spec says.
+fn resizing(pod: Field<'_>, report: &PodStatus) -> bool {
+    let spec = pod.get("spec");
+    [("initContainers", &report.init_containers), ("containers", &report.containers)]
+        .into_iter()
+        .flat_map(|(list, reported)| reported.iter().map(move |reported| (list, reported)))
+        .any(|(list, reported)| {
+            let found = spec.get(list).items().find(|one| one.get("name").text() == reported.name);
+            reported.resources.is_some() && reported.resources != found.and_then(counted)
+        })
 }
 
 /// What the pod's readiness gates lack, in upstream's words; empty if they all hold.
@@ -230,8 +291,11 @@ mod tests {
             containers_ready: ready,
             ready,
             init_containers: vec![],
+            ephemeral_containers: vec![],
+            resize_failure: String::new(),
             containers: vec![ContainerStatus {
                 name: "c".to_owned(),
+                resources: None,
                 container_id: "bramble://1".to_owned(),
                 image: "i".to_owned(),
                 image_id: "i@sha256:0".to_owned(),
@@ -324,6 +388,39 @@ mod tests {
         conditions.push(json!({"type": "up", "status": "True"}));
         apply(&mut object, &report(true), "192.0.2.1", 6_000);
         assert_eq!(condition(&object, "Ready")["status"], "True");
+    }
+
+    #[test]
+    fn resources_are_shown_once_the_node_has_given_them() {
+        use bramble_shared::link::Resources;
+        let mut object = json!({"spec": {"containers": [
+            {"name": "c", "resources": {"requests": {"cpu": "20m", "memory": "35Mi"}}},
+        ]}});
+        let mut report = report(true);
+        let given = |milli| Resources {
+            cpu_request_milli: Some(milli),
+            memory_request: Some(35 << 20),
+            ..Resources::default()
+        };
+        report.containers[0].resources = Some(given(20));
+        apply(&mut object, &report, "192.0.2.1", 6_000);
+        let amounts = json!({"cpu": "20m", "memory": "35Mi"});
+        let shown =
+            |object: &Value, field: &str| object["status"]["containerStatuses"][0][field].clone();
+        assert_eq!(shown(&object, "allocatedResources"), amounts);
+        assert_eq!(shown(&object, "resources"), json!({"requests": amounts}));
+        object["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("25m");
+        report.resize_failure = "not now".to_owned();
+        apply(&mut object, &report, "192.0.2.1", 7_000);
+        assert_eq!(shown(&object, "allocatedResources")["cpu"], "25m");
+        assert_eq!(shown(&object, "resources")["requests"]["cpu"], "20m");
+        let running = condition(&object, "PodResizeInProgress");
+        assert_eq!((&running["reason"], &running["message"]), (&json!("Error"), &json!("not now")));
+        report.containers[0].resources = Some(given(25));
+        apply(&mut object, &report, "192.0.2.1", 8_000);
+        assert_eq!(shown(&object, "resources")["requests"]["cpu"], "25m");
+        let conditions = object["status"]["conditions"].as_array().unwrap();
+        assert!(conditions.iter().all(|one| one["type"] != "PodResizeInProgress"));
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Objects {
     ) -> Result<Patched, Status> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(old) = self.find(resource, namespace, name).await? else {
-                if !matches!(request.patch, Patch::Apply { .. }) || part == Part::Status {
+                if !matches!(request.patch, Patch::Apply { .. }) || part != Part::Main {
                     return Err(Status::not_found(resource, name));
                 }
                 return self.create_applied(resource, namespace, name, request, options).await;

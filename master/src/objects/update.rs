@@ -16,6 +16,8 @@ impl Part {
         match self {
             Self::Main => None,
             Self::Status => Some("status"),
+            Self::Resize => Some("resize"),
+            Self::EphemeralContainers => Some("ephemeralcontainers"),
         }
     }
 }
@@ -97,6 +99,8 @@ impl Objects {
         let errors = match part {
             Part::Main => validate::update(resource, &old.object, &new),
             Part::Status => validate::status_update(resource, &old.object, &new),
+            Part::Resize => validate::resize(resource, &old.object, &new),
+            Part::EphemeralContainers => validate::ephemeral(resource, &old.object, &new),
         };
         if !errors.is_empty() {
             return Err(Status::invalid(resource, meta::text(&new, "name"), &errors));

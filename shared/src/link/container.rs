@@ -54,6 +54,14 @@ pub struct Container {
     pub termination_message_path: String,
     /// Takes the end of the log as termination message when the file is empty after a failure.
     pub termination_message_from_log: bool,
+    /// Its input ends with the first who was attached to it.
+    pub stdin_once: bool,
+    /// The container whose processes an ephemeral one sees; possibly empty.
+    pub target: String,
+    /// Other processor time wants another start.
+    pub restart_for_cpu: bool,
+    /// Another memory limit wants another start.
+    pub restart_for_memory: bool,
 }
 
 /// `imagePullPolicy`.

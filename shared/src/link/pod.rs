@@ -62,6 +62,8 @@ pub struct Pod {
     pub containers: Vec<Container>,
     /// Volumes by name.
     pub volumes: Vec<Volume>,
+    /// Came later, to look at the pod; run once.
+    pub ephemeral_containers: Vec<Container>,
 }
 
 /// A pod is being deleted.

@@ -7,6 +7,7 @@ use core::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::link::container::Resources;
 use crate::link::handshake::BootReport;
 use crate::link::token::TokenRequest;
 
@@ -69,6 +70,10 @@ pub struct PodStatus {
     pub init_containers: Vec<ContainerStatus>,
     /// Containers, in the order of the spec.
     pub containers: Vec<ContainerStatus>,
+    /// Ephemeral containers, in the order of the spec.
+    pub ephemeral_containers: Vec<ContainerStatus>,
+    /// Why a container does not have the resources that it should by now; possibly empty.
+    pub resize_failure: String,
 }
 
 /// `status.phase` of a pod.
@@ -105,6 +110,8 @@ pub struct ContainerStatus {
     pub state: ContainerState,
     /// State before the last restart.
     pub last_state: Option<ContainerState>,
+    /// What it may use, while it runs.
+    pub resources: Option<Resources>,
 }
 
 /// `state` of a container.

@@ -54,6 +54,7 @@ pub(super) fn ready(
         started: true,
         state: ContainerState::Running { started_ms: 1 },
         last_state: None,
+        resources: None,
     };
     PodStatus {
         namespace: super::stage::NAMESPACE.to_owned(),
@@ -68,6 +69,8 @@ pub(super) fn ready(
         sandbox_ready: true,
         initialized: true,
         containers_ready: true,
+        ephemeral_containers: vec![],
+        resize_failure: String::new(),
         ready: true,
         init_containers: Vec::new(),
         containers: (0..containers).map(container).collect(),

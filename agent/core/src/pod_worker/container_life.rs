@@ -7,7 +7,7 @@
 //!         PullWaiting  CreateWaiting
 //! ```
 
-use bramble_shared::link::{Container, ContainerState, ContainerStatus, RestartPolicy};
+use bramble_shared::link::{Container, ContainerState, ContainerStatus, Resources, RestartPolicy};
 use embassy_time::{Duration, Instant};
 
 use super::ending::Ending;
@@ -53,6 +53,14 @@ pub(super) struct ContainerLife {
     pub(super) stop_signal: i32,
     pub(super) init: bool,
     pub(super) sidecar: bool,
+    /// It came later, to look at the pod; nothing depends on it.
+    pub(super) ephemeral: bool,
+    /// What it may use: what it was started with, or was given since.
+    pub(super) applied: Resources,
+    /// What it is just being given.
+    resizing: Option<Resources>,
+    /// What it could not be given, and why.
+    pub(super) resize_failure: Option<(Resources, String)>,
     pub(super) step: Step,
     /// Number of the current start; equals the restart count.
     pub(super) attempt: u32,
@@ -111,6 +119,10 @@ impl ContainerLife {
             stop_signal: SIGTERM,
             init,
             sidecar: container.sidecar,
+            ephemeral: false,
+            applied: container.resources,
+            resizing: None,
+            resize_failure: None,
             step: Step::Idle,
             attempt: 0,
             shown: waiting(reason, ""),
@@ -128,6 +140,16 @@ impl ContainerLife {
             was_up: false,
             ran: false,
         }
+    }
+
+    /// An ephemeral container.
+    pub(super) fn ephemeral(container: &Container) -> Self {
+        Self { ephemeral: true, ..Self::new(container, false, false) }
+    }
+
+    /// Whether it is one of those that make the pod.
+    pub(super) fn regular(&self) -> bool {
+        !self.init && !self.ephemeral
     }
 
     pub(super) fn status(&self) -> ContainerStatus {
@@ -154,12 +176,16 @@ impl ContainerLife {
                 false => self.shown.clone(),
             },
             last_state: self.last_state.clone(),
+            resources: (self.step == Step::Running).then_some(self.applied),
         }
     }
 
     /// What happens after its end, with this policy of its pod: init containers of a pod that is always
     /// restarted are restarted after a failure only, sidecars always.
     pub(super) fn policy(&self, pod: RestartPolicy) -> RestartPolicy {
+        if self.ephemeral {
+            return RestartPolicy::Never;
+        }
         match (self.sidecar, self.init && pod == RestartPolicy::Always) {
             (true, _) => RestartPolicy::Always,
             (false, true) => RestartPolicy::OnFailure,
@@ -253,6 +279,40 @@ impl ContainerLife {
         }
     }
 
+    /// Notes what it is to use, and when that takes another start.
+    pub(super) fn change_resources(&mut self, container: &Container) {
+        self.spec.resources = container.resources;
+        self.spec.restart_for_cpu = container.restart_for_cpu;
+        self.spec.restart_for_memory = container.restart_for_memory;
+    }
+
+    /// Gives a running container what it is to use by now, or another start.
+    fn resize(&mut self, actions: &mut Vec<Action>) {
+        let (wanted, has) = (self.spec.resources, self.applied);
+        let refused = self.resize_failure.as_ref().is_some_and(|(refused, _)| *refused == wanted);
+        if wanted == has {
+            self.resize_failure = None;
+            return;
+        }
+        if self.resizing.is_some() || self.changed || refused {
+            return;
+        }
+        let cpu = (wanted.cpu_request_milli, wanted.cpu_limit_milli)
+            != (has.cpu_request_milli, has.cpu_limit_milli);
+        let memory =
+            (wanted.memory_request, wanted.memory_limit) != (has.memory_request, has.memory_limit);
+        if cpu && self.spec.restart_for_cpu || memory && self.spec.restart_for_memory {
+            self.changed = true;
+            return;
+        }
+        self.resizing = Some(wanted);
+        actions.push(Action::Resize {
+            container: self.name.clone(),
+            attempt: self.attempt,
+            resources: wanted,
+        });
+    }
+
     /// The pod stops: what is only waited for is given up.
     pub(super) fn stop_waiting(&mut self) {
         match self.step {
@@ -291,6 +351,7 @@ impl ContainerLife {
             }
             Step::CreateWaiting { until } if until <= now.instant => self.pull(actions),
             Step::Running => {
+                self.resize(actions);
                 if self.changed {
                     let message =
                         format!("Container {} definition changed, will be restarted", self.name);
@@ -405,6 +466,9 @@ impl ContainerLife {
                 };
                 actions.push(text.normal(&path, "Pulled", &message));
                 self.step = Step::Starting;
+                self.applied = self.spec.resources;
+                self.resizing = None;
+                self.resize_failure = None;
                 self.ending = Ending::No;
                 self.kill_at = None;
                 self.changed = false;
@@ -496,6 +560,19 @@ impl ContainerLife {
                     self.hook_done(hook, failed, now, grace, text, actions);
                 }
             }
+            Event::Resized { attempt, resources, failure, .. } => {
+                if attempt != self.attempt || self.step != Step::Running {
+                    return;
+                }
+                self.resizing = None;
+                match failure {
+                    None => self.applied = resources,
+                    Some(why) => {
+                        actions.push(text.warning(&path, "ResizeError", &why));
+                        self.resize_failure = Some((resources, why));
+                    }
+                }
+            }
             Event::ContainerNotCreated { attempt, reason, message, .. } => {
                 if attempt != self.attempt || self.step != Step::Starting {
                     return;
@@ -577,7 +654,11 @@ impl ContainerLife {
     }
 
     pub(super) fn field_path(&self) -> String {
-        let list = if self.init { "initContainers" } else { "containers" };
+        let list = match (self.init, self.ephemeral) {
+            (true, _) => "initContainers",
+            (false, true) => "ephemeralContainers",
+            (false, false) => "containers",
+        };
         format!("spec.{list}{{{}}}", self.name)
     }
 }

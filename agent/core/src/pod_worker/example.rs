@@ -37,6 +37,7 @@ pub fn pod() -> Pod {
         security: PodSecurity::default(),
         pull_secrets: vec![],
         init_containers: vec![],
+        ephemeral_containers: vec![],
         containers: vec![container("main")],
         volumes: vec![],
     }
@@ -67,5 +68,9 @@ pub fn container(name: &str) -> Container {
         stdin: false,
         termination_message_path: "/dev/termination-log".to_owned(),
         termination_message_from_log: false,
+        stdin_once: false,
+        target: String::new(),
+        restart_for_cpu: false,
+        restart_for_memory: false,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use bramble_shared::link::{ContainerState, Pod};
+use bramble_shared::link::{ContainerState, Pod, Resources};
 use serde::{Deserialize, Serialize};
 
 use super::container_life::Step;
@@ -29,7 +29,7 @@ pub struct PodRecord {
     pub finished: bool,
     /// Reason and message of a pod that failed as a whole.
     pub failure: Option<(String, String)>,
-    /// Init containers, then containers.
+    /// Init containers, then containers, then ephemeral ones.
     pub containers: Vec<ContainerRecord>,
 }
 
@@ -56,6 +56,8 @@ pub struct ContainerRecord {
     pub back_off_s: u64,
     /// A start was asked for and may have happened.
     pub alive: bool,
+    /// What it was given to use.
+    pub applied: Resources,
     /// At least one start was made.
     pub ran: bool,
     /// Its startup probe has succeeded once.
@@ -104,6 +106,7 @@ impl PodWorker {
                     stop_signal: life.stop_signal,
                     back_off_s: life.back_off.wait_s(),
                     alive: life.alive(),
+                    applied: life.applied,
                     ran: life.ran,
                     was_up: life.was_up,
                     started: life.probes.started(),
@@ -168,6 +171,7 @@ fn restore(
     events: &mut Vec<Event>,
 ) {
     life.attempt = old.attempt;
+    life.applied = old.applied;
     life.shown = old.state.clone();
     life.last_state = old.last_state.clone();
     life.container_id.clone_from(&old.container_id);

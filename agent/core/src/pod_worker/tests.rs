@@ -99,6 +99,9 @@ fn short(actions: &[Action]) -> String {
             Action::RemoveContainer { container, attempt } => {
                 Some(format!("remove {container}#{attempt}"))
             }
+            Action::Resize { container, attempt, .. } => {
+                Some(format!("resize {container}#{attempt}"))
+            }
             Action::ReleaseSandbox => Some("release".to_owned()),
             Action::TearDown => Some("tear-down".to_owned()),
             Action::ReportRemoved => Some("removed".to_owned()),
@@ -361,6 +364,84 @@ fn a_container_that_could_not_be_made_is_tried_again_with_other_annotations() {
     assert_eq!(short(&worker.on_event(changed, at(3_000))), "pull main");
 }
 
+fn resized(worker: &PodWorker, failure: Option<&str>) -> Event {
+    let resources = worker.pod().containers[0].resources;
+    let failure = failure.map(str::to_owned);
+    Event::Resized { container: "main".to_owned(), attempt: 0, resources, failure }
+}
+
+#[test]
+fn a_running_container_is_given_other_resources() {
+    let mut wanted = pod();
+    let (mut worker, _) = PodWorker::new(wanted.clone(), at(0));
+    let before = wanted.containers[0].resources;
+    wanted.containers[0].resources.cpu_limit_milli = Some(700);
+    // A change that comes before the start is only told to the node once it runs.
+    let change = Event::Desired(Box::new(wanted.clone()));
+    let log = play(&mut worker, 0, vec![ready(), image("main"), change, started("main", 0)]);
+    assert_eq!(log, ["pull main", "start main#0", "", "resize main#0"]);
+    assert_eq!(worker.status().containers[0].resources, Some(before));
+    let done = resized(&worker, None);
+    assert_eq!(play(&mut worker, 5, vec![done, Event::Timer]), ["", ""]);
+    assert_eq!(worker.status().containers[0].resources, Some(wanted.containers[0].resources));
+    // What cannot be given is told, and not tried again before something else is wanted.
+    wanted.containers[0].resources.memory_limit = Some(1);
+    let change = Event::Desired(Box::new(wanted.clone()));
+    assert_eq!(play(&mut worker, 10, vec![change]), ["resize main#0"]);
+    let refused = resized(&worker, Some("too little"));
+    assert_eq!(play(&mut worker, 11, vec![refused, Event::Timer]), ["", ""]);
+    assert_eq!(worker.status().resize_failure, "too little");
+    wanted.containers[0].resources.memory_limit = None;
+    let change = Event::Desired(Box::new(wanted));
+    assert_eq!(play(&mut worker, 15, vec![change]), [""]);
+    assert_eq!(worker.status().resize_failure, "");
+}
+
+#[test]
+fn a_container_that_wants_it_is_started_again_with_other_resources() {
+    let mut wanted = pod();
+    wanted.containers[0].restart_for_memory = true;
+    let (mut worker, _) = PodWorker::new(wanted.clone(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    wanted.containers[0].resources.cpu_limit_milli = Some(700);
+    let change = Event::Desired(Box::new(wanted.clone()));
+    assert_eq!(play(&mut worker, 5, vec![change]), ["resize main#0"]);
+    wanted.containers[0].resources.memory_limit = Some(1 << 30);
+    let change = Event::Desired(Box::new(wanted.clone()));
+    let done = resized(&worker, None);
+    let log = play(&mut worker, 6, vec![done, change, exited("main", 0, 143), image("main")]);
+    assert_eq!(log, ["", "Term main#0", "remove main#0, pull main", "start main#1"]);
+    play(&mut worker, 12, vec![started("main", 1)]);
+    assert_eq!(worker.status().containers[0].resources, Some(wanted.containers[0].resources));
+}
+
+#[test]
+fn an_ephemeral_container_comes_later_runs_once_and_keeps_no_pod_alive() {
+    let mut wanted = pod();
+    wanted.restart_policy = RestartPolicy::Never;
+    let (mut worker, _) = PodWorker::new(wanted.clone(), at(0));
+    play(&mut worker, 0, vec![ready(), image("main"), started("main", 0)]);
+    wanted.ephemeral_containers = vec![container("debugger")];
+    let change = Event::Desired(Box::new(wanted));
+    let log = play(&mut worker, 5, vec![change, image("debugger"), started("debugger", 0)]);
+    assert_eq!(log, ["pull debugger", "start debugger#0", ""]);
+    let status = worker.status();
+    assert_eq!((status.containers.len(), status.ephemeral_containers.len()), (1, 1));
+    assert!(status.ready);
+    let log = play(&mut worker, 10, vec![exited("debugger", 0, 3), Event::Timer]);
+    assert_eq!(log, ["remove debugger#0", ""]);
+    assert_eq!(worker.status().phase, PodPhase::Running);
+    let (record, now) = (worker.record(), at(13_000));
+    assert_eq!(record.containers.len(), 2);
+    let found =
+        Found { container: "main".to_owned(), attempt: 0, id: "u1.main.0".to_owned(), exit: None };
+    let (adopted, _) = PodWorker::adopt(record, &[found], true, now);
+    assert_eq!(adopted.status().ephemeral_containers, worker.status().ephemeral_containers);
+    let log = play(&mut worker, 15, vec![exited("main", 0, 0)]);
+    assert_eq!(log, ["remove main#0, release"]);
+    assert_eq!(worker.status().phase, PodPhase::Succeeded);
+}
+
 #[test]
 fn a_job_pod_succeeds_and_gives_its_sandbox_back() {
     let mut job = pod();
@@ -566,6 +647,10 @@ fn answer_all(worker: &mut PodWorker, mut actions: Vec<Action>, mut ms: u64) -> 
                 }
                 Action::Signal { container, attempt, .. } => {
                     answers.push(exited(&container, attempt, 143));
+                }
+                Action::Resize { container, attempt, resources } => {
+                    let failure = None;
+                    answers.push(Event::Resized { container, attempt, resources, failure });
                 }
                 Action::TearDown => answers.push(Event::TornDown),
                 Action::RunHook { container, attempt, hook } => {

@@ -18,13 +18,15 @@ use super::exec::ExecPlan;
 use super::operation::{Operation, Stdio};
 use super::record::Record;
 use super::{Runtime, io_failure};
+use crate::cgroup::SetLimitsError;
 use crate::clock::{monotonic_ms, wall_us};
+use crate::error_chain::Chain;
 use crate::fence::client::FenceClient;
 use crate::output::{OutputRing, Stream};
 use crate::process;
 use crate::protocol::{
-    CONTAINER_ID_LEN_MAX, ContainerState, CreateContainer, Event, Failure, FailureReason, Request,
-    Response, STDIO_BUDGET_DEFAULT,
+    CONTAINER_ID_LEN_MAX, ContainerState, CreateContainer, Event, Failure, FailureReason, Limits,
+    Request, Response, STDIO_BUDGET_DEFAULT,
 };
 use crate::sys::signals;
 
@@ -75,6 +77,7 @@ impl Runtime {
             Request::Kill { id, signal, all } => self.kill(&id, signal, all).map(Some),
             Request::Delete { id, force } => self.delete(from, &id, force),
             Request::List => Ok(Some(self.list())),
+            Request::Update { id, limits } => self.update(&id, limits).map(Some),
             Request::Exec(exec) => self.exec(from, &exec).map(|()| None),
             Request::OpenExec(open) => self.open_exec(from, &open).map(|()| None),
             Request::Subscribe => {
@@ -248,6 +251,22 @@ impl Runtime {
         }
         self.publish(&Event::Started { id: id.to_owned(), pid, at_us: now });
         Ok(Response::Started)
+    }
+
+    fn update(&mut self, id: &str, limits: Limits) -> Result<Response, Failure> {
+        let cgroups = self.cgroups.clone();
+        let container = self.container(id)?;
+        if container.pid().is_none() {
+            let text = format!("container `{id}` does not run");
+            return Err(Failure::new(FailureReason::WrongState, text));
+        }
+        match cgroups.set_limits(&container.record.cgroup_path, limits) {
+            Ok(()) => Ok(Response::Updated),
+            Err(error @ SetLimitsError::BelowUsage { .. }) => {
+                Err(Failure::new(FailureReason::Invalid, error.to_string()))
+            }
+            Err(error) => Err(Failure::new(FailureReason::Internal, Chain(&error).to_string())),
+        }
     }
 
     fn kill(&mut self, id: &str, signal: i32, all: bool) -> Result<Response, Failure> {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::BuildSpecError;
 use crate::device_rules::DeviceRule;
+use crate::protocol::Limits;
 
 /// What a container asked for and what it may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub const PIDS_LIMIT_MIN: i64 = 8;
 pub const PIDS_LIMIT_DEFAULT: i64 = 1024;
 
 /// Length of a CPU quota period in microseconds.
-const CPU_PERIOD_US: u64 = 100_000;
+pub(crate) const CPU_PERIOD_US: u64 = 100_000;
 
 /// Least quota that the kernel accepts, in microseconds.
 const CPU_QUOTA_MIN_US: u64 = 1_000;
@@ -82,6 +83,19 @@ pub fn oom_score_adj(qos: QosClass, memory_request_bytes: u64, node_memory_bytes
 }
 
 impl Resources {
+    /// The limits that a running container is given for them.
+    ///
+    /// # Errors
+    /// When they are fewer than a container can run with.
+    pub fn limits(&self) -> Result<Limits, BuildSpecError> {
+        self.check()?;
+        Ok(Limits {
+            cpu_shares: cpu_shares(self.cpu_request_milli),
+            cpu_quota_us: self.cpu_limit_milli.map(cpu_quota_us),
+            memory_bytes: self.memory_limit_bytes,
+        })
+    }
+
     pub(super) fn check(&self) -> Result<(), BuildSpecError> {
         match self.memory_limit_bytes {
             Some(bytes) if bytes < MEMORY_LIMIT_MIN_BYTES => {

@@ -16,6 +16,7 @@ pub(super) static PODS: Row = Row {
             verbs: &["create"],
             handler: Handler::Binding,
         },
+        Subresource::part("ephemeralcontainers", "Pod", Handler::EphemeralContainers),
         Subresource {
             name: "eviction",
             group: "policy",
@@ -49,6 +50,7 @@ pub(super) static PODS: Row = Row {
             handler: Handler::PortForward,
         },
         Subresource::proxy("PodProxyOptions", Handler::PodProxy),
+        Subresource::part("resize", "Pod", Handler::Resize),
         Subresource::status("", "v1", "Pod"),
     ],
     fields: &[
@@ -66,6 +68,7 @@ pub(super) static PODS: Row = Row {
     cells: table::pod::cells,
     defaults: defaults::pod::pod,
     validate: validate::pod::pod,
+    validate_create: validate::pod::create,
     validate_update: validate::pod::update,
     generation: true,
     pod_spec: Some("/spec"),

@@ -55,6 +55,39 @@ pub(super) fn check(
     }
 }
 
+/// What an ephemeral container may not have: nothing relies on it.
+pub(super) fn ephemeral(container: &Value, field: &str, errors: &mut Errors) {
+    const WHY: &str = "cannot be set for an Ephemeral Container";
+    for name in [
+        "ports",
+        "resources",
+        "resizePolicy",
+        "restartPolicy",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle",
+    ] {
+        let empty = |value: &Value| match value {
+            Value::Object(fields) => fields.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Null => true,
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        };
+        if container.get(name).is_some_and(|value| !empty(value)) {
+            errors.push(FieldError::forbidden(format!("{field}.{name}"), WHY));
+        }
+    }
+    for (index, mount) in object::items(container, "/volumeMounts").iter().enumerate() {
+        for name in ["subPath", "subPathExpr"] {
+            if !object::text(mount, &format!("/{name}")).is_empty() {
+                let field = format!("{field}.volumeMounts[{index}].{name}");
+                errors.push(FieldError::forbidden(field, WHY));
+            }
+        }
+    }
+}
+
 /// The number of a port.
 pub(super) fn port_number(value: i64, field: String, errors: &mut Errors) {
     if !(1..=65_535).contains(&value) {

@@ -70,6 +70,24 @@ pub fn status_update(resource: &Resource, old: &Value, new: &Value) -> Vec<Field
     errors.list()
 }
 
+/// What is wrong with new resources of a pod's containers.
+#[must_use]
+pub fn resize(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    errors.extend(resource.problems_of_whole(new));
+    errors.extend(pod::resize(old, new));
+    errors.list()
+}
+
+/// What is wrong with new ephemeral containers of a pod.
+#[must_use]
+pub fn ephemeral(resource: &Resource, old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    errors.extend(resource.problems_of_whole(new));
+    errors.extend(pod::ephemeral(old, new));
+    errors.list()
+}
+
 /// Kinds without rules.
 pub(crate) fn nothing(_object: &Value) -> Vec<FieldError> {
     Vec::new()

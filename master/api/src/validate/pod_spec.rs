@@ -23,7 +23,7 @@ pub(super) fn pod_spec(spec: &Value, field: &str, errors: &mut Errors) {
     if object::items(spec, "/containers").is_empty() {
         errors.push(FieldError::required(format!("{field}.containers"), ""));
     }
-    for list in ["initContainers", "containers"] {
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
         for (index, found) in object::items(spec, &format!("/{list}")).iter().enumerate() {
             if errors.full() {
                 return;
@@ -34,6 +34,18 @@ pub(super) fn pod_spec(spec: &Value, field: &str, errors: &mut Errors) {
                 errors.push(FieldError::duplicate(format!("{field}.name"), name));
             }
             container::check(found, &field, &volumes, grace_s.unwrap_or(GRACE_S), errors);
+            if list == "ephemeralContainers" {
+                let target = object::text(found, "/targetContainerName");
+                let known = |list: &str| {
+                    let all = object::items(spec, &format!("/{list}"));
+                    all.iter().any(|other| object::text(other, "/name") == target)
+                };
+                if !target.is_empty() && !known("containers") && !known("initContainers") {
+                    let field = format!("{field}.targetContainerName");
+                    errors.push(FieldError::not_found(field, target));
+                }
+                container::ephemeral(found, &field, errors);
+            }
         }
     }
     host_ports(spec, field, errors);

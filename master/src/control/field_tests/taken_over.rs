@@ -26,6 +26,7 @@ fn container(name: String) -> ContainerStatus {
         started: true,
         state: ContainerState::Running { started_ms: 1_000 },
         last_state: None,
+        resources: None,
     }
 }
 

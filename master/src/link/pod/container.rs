@@ -50,6 +50,10 @@ pub(super) fn convert(
         lifecycle: probe::lifecycle(container),
         tty: container.get("tty").flag().unwrap_or(false),
         stdin: container.get("stdin").flag().unwrap_or(false),
+        stdin_once: container.get("stdinOnce").flag().unwrap_or(false),
+        target: container.get("targetContainerName").string(),
+        restart_for_cpu: restarts_for(container, "cpu"),
+        restart_for_memory: restarts_for(container, "memory"),
         termination_message_path: match message_path {
             "" => TERMINATION_MESSAGE_PATH.to_owned(),
             path => path.to_owned(),
@@ -57,6 +61,19 @@ pub(super) fn convert(
         termination_message_from_log: container.get("terminationMessagePolicy").text()
             == "FallbackToLogsOnError",
     })
+}
+
+/// Whether another amount of a resource wants another start.
+fn restarts_for(container: Field<'_>, resource: &str) -> bool {
+    container.get("resizePolicy").items().any(|policy| {
+        policy.get("resourceName").text() == resource
+            && policy.get("restartPolicy").text() == "RestartContainer"
+    })
+}
+
+/// What a container may use, as its node counts it; none if it cannot be read.
+pub(in crate::link) fn counted(container: Field<'_>) -> Option<Resources> {
+    resources("", container.get("resources")).ok()
 }
 
 /// The protocol of a container's or Service's port.

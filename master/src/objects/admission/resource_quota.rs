@@ -22,16 +22,17 @@ impl Plugin for ResourceQuota {
     fn concerns(&self, attempt: &Attempt<'_>) -> bool {
         let resource = attempt.resource;
         let changes = matches!(&*resource.plural, "services" | "persistentvolumeclaims");
+        let resized = attempt.subresource == Some("resize");
         let written = match attempt.operation {
             Operation::Create => true,
             // Whatever else changes uses no more than before.
-            Operation::Update => resource.group.is_empty() && changes,
+            Operation::Update => resource.group.is_empty() && (changes || resized),
             Operation::Delete => false,
         };
         // Events come and go by themselves.
         written
             && resource.namespaced
-            && attempt.subresource.is_none()
+            && (attempt.subresource.is_none() || resized)
             && !resource.strategy.outlives_namespace
     }
 
