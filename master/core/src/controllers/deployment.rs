@@ -41,6 +41,8 @@ struct OwnedSet<'a> {
     pods: i32,
     ready: i32,
     available: i32,
+    /// Pods that are being deleted and have not ended.
+    terminating: i32,
     /// Whether any pod has not ended, even if it is being deleted.
     running: bool,
 }
@@ -221,10 +223,12 @@ fn owned_sets<'a>(
             pods: 0,
             ready: 0,
             available: 0,
+            terminating: 0,
             running: false,
         };
         for pod in snapshot.pods_controlled_by(&set.meta.uid) {
             counted.running |= !pod.terminated();
+            counted.terminating += i32::from(pod.terminating());
             counted.pods += i32::from(pod.active());
             counted.ready += i32::from(pod.active() && pod.ready());
             // By the set's own measure: one that is taken over may have had another.

@@ -248,6 +248,9 @@ fn report_status(
         count(active().filter(|pod| pod.meta.labels.contains_all(&template_labels)).count());
     let ready = count(active().filter(|pod| pod.ready()).count());
     let available = count(active().filter(|pod| pod.available(wait, now)).count());
+    // Replication controllers have no word for it.
+    let terminating = (*owner.resource == Resource::REPLICA_SETS)
+        .then(|| count(owned.iter().filter(|pod| pod.terminating()).count()));
     if wait > 0 {
         let ripening = active().filter_map(|pod| pod.ready_since());
         let ends = ripening
@@ -263,8 +266,10 @@ fn report_status(
         status.fully_labeled_replicas,
         status.ready_replicas,
         status.available_replicas,
+        status.terminating_replicas,
         status.observed_generation,
     );
+    let wanted = (replicas, labeled, ready, available, terminating, set.meta.generation);
     let failed = find(&status.conditions, REPLICA_FAILURE).is_some();
     // A failure to create is told until there are as many as there are to be.
     let missing = replicas < set.spec.replicas() && !set.meta.deleting();
@@ -273,7 +278,7 @@ fn report_status(
         let message = format!("Error creating: {NO_ROOM}");
         outcome.actions.push(owner.event(EventKind::Warning, "FailedCreate", message));
     }
-    if told || present != (replicas, labeled, ready, available, set.meta.generation) {
+    if told || present != wanted {
         let mut patch = json!({
             "replicas": replicas,
             "fullyLabeledReplicas": labeled,
@@ -281,6 +286,9 @@ fn report_status(
             "availableReplicas": available,
             "observedGeneration": set.meta.generation,
         });
+        if let (Some(terminating), Some(patch)) = (terminating, patch.as_object_mut()) {
+            patch.insert("terminatingReplicas".to_owned(), json!(terminating));
+        }
         if told {
             let others = status.conditions.iter().filter(|it| &*it.kind != REPLICA_FAILURE);
             let mut conditions: Vec<Condition> = others.cloned().collect();

@@ -153,6 +153,8 @@ pub struct DeploymentStatus {
     /// Pods that are missing.
     #[serde(deserialize_with = "null_as_default")]
     pub unavailable_replicas: i32,
+    /// Pods that are being deleted and have not ended.
+    pub terminating_replicas: Option<i32>,
     /// The generation that this status describes.
     #[serde(deserialize_with = "null_as_default")]
     pub observed_generation: i64,

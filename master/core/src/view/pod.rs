@@ -196,6 +196,12 @@ impl PodView {
         !self.terminated() && !self.meta.deleting()
     }
 
+    /// Whether it is being deleted and has not ended.
+    #[must_use]
+    pub const fn terminating(&self) -> bool {
+        !self.terminated() && self.meta.deleting()
+    }
+
     /// Since when it has been ready; `None` if it is not.
     #[must_use]
     pub fn ready_since(&self) -> Option<Timestamp> {

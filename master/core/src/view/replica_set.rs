@@ -48,6 +48,8 @@ pub struct ReplicaSetStatus {
     /// Pods that have been ready for long enough.
     #[serde(deserialize_with = "null_as_default")]
     pub available_replicas: i32,
+    /// Pods that are being deleted and have not ended.
+    pub terminating_replicas: Option<i32>,
     /// The generation that this status describes.
     #[serde(deserialize_with = "null_as_default")]
     pub observed_generation: i64,

@@ -40,6 +40,7 @@ pub(super) fn report(
         ready_replicas: owned.all().map(|set| set.ready).sum(),
         available_replicas: available,
         unavailable_replicas: (total - available).max(0),
+        terminating_replicas: Some(owned.all().map(|set| set.terminating).sum()),
         observed_generation: deployment.meta.generation,
         collision_count: before.collision_count,
         conditions: before.conditions.clone(),
@@ -75,6 +76,7 @@ pub(super) fn report(
             "readyReplicas": after.ready_replicas,
             "availableReplicas": after.available_replicas,
             "unavailableReplicas": after.unavailable_replicas,
+            "terminatingReplicas": after.terminating_replicas,
             "observedGeneration": after.observed_generation,
             "conditions": conditions,
         });

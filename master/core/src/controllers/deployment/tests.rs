@@ -122,6 +122,7 @@ fn recreate_lets_the_old_pods_end_first() {
     model.put(WEB, deployment(2, "a:2", strategy));
     model.settle(both);
     assert_eq!(images(&model), ["a:1"; 2], "old pods are still there");
+    assert_eq!(model.get(WEB)["status"]["terminatingReplicas"], 2);
     assert!(model.snapshot().pods().values().all(|pod| pod.meta.deleting()));
     roll_out(&mut model, 0..=2);
     assert_eq!(images(&model), ["a:2"; 2]);
