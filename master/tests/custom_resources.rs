@@ -51,7 +51,10 @@ fn a_kind_of_ones_own_is_used_like_any_other() {
     master.check("label spr roses colour=red", "labeled");
     master.check(r#"patch spr roses --type=merge -p {"spec":{"pressure":"low"}}"#, "patched");
     let bed = r#"[{"op":"replace","path":"/spec/bed","value":"tulips"}]"#;
-    master.check(&format!("patch spr roses --type=json -p {bed}"), "patched");
+    let patch_bed = format!("patch spr roses --type=json -p {bed}");
+    master.refuse(&patch_bed, "a sprinkler that is open stays in its bed");
+    master.check("scale spr roses --replicas=0", "scaled");
+    master.check(&patch_bed, "patched");
     master.refuse(
         r#"patch spr roses --type=strategic -p {"spec":{"pressure":3}}"#,
         "application/apply-patch+yaml",
@@ -75,6 +78,7 @@ fn a_kind_of_ones_own_is_used_like_any_other() {
         "spec.minutes: Invalid value: 500: spec.minutes in body should be less than or equal to 120",
     );
     refused("bed: x, minuts: 5", "unknown field \"spec.minuts\"");
+    refused("bed: x, minutes: 100, nozzles: 3", "the well does not have that much water");
     refused("bed: 5", "spec.bed in body must be of type string: \"integer\"");
 
     // Explained from what is published.
@@ -109,7 +113,7 @@ fn a_kind_of_ones_own_is_used_like_any_other() {
     master.refuse("get sprinklers", "could not find the requested resource");
     assert!(master.apply(DEFINITION).contains("created"));
     master.check("wait --for=condition=Established crd/sprinklers.garden.example.com", "met");
-    master.check("get spr -A", "No resources found");
+    master.check("get spr -A -o jsonpath={.items}", "[]");
 }
 
 #[test]

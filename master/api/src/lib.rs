@@ -7,6 +7,7 @@
 //! all read.
 #![forbid(unsafe_code)]
 
+mod cel;
 mod convert;
 pub mod cron;
 pub mod custom;

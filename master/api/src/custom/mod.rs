@@ -7,6 +7,7 @@ pub(crate) mod columns;
 mod formats;
 pub mod lifecycle;
 mod openapi;
+pub(crate) mod rules;
 pub(crate) mod structural;
 pub(crate) mod values;
 
@@ -198,7 +199,9 @@ impl Custom {
     pub(crate) fn problems(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = Errors::default();
         values::check(&self.schema, object, old, &mut errors);
-        errors.list()
+        let mut errors = errors.list();
+        rules::check(&self.schema, object, old, &mut errors);
+        errors
     }
 
     /// Whether what is kept may be in another form than that which is served.

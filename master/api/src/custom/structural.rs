@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-use crate::object;
+use super::rules::Rule;
+use crate::object::{self, items};
 
 /// Largest program that a pattern may become, in bytes.
 const PATTERN_SIZE_MAX: usize = 1 << 20;
@@ -38,6 +39,10 @@ pub(crate) struct Structural {
     pub(crate) default: Option<Box<Value>>,
     /// What else has to hold.
     pub(crate) checks: Option<Box<Checks>>,
+    /// What has to hold in words of the expression language.
+    pub(crate) rules: Box<[Rule]>,
+    /// Whether there are such rules here or further below.
+    pub(crate) ruled: bool,
 }
 
 /// Which JSON values fit.
@@ -181,7 +186,19 @@ impl Structural {
             items: schema.get("items").filter(|it| it.is_object()).map(|it| Box::new(Self::of(it))),
             default: schema.get("default").filter(|it| !it.is_null()).cloned().map(Box::new),
             checks: Checks::of(schema),
+            rules: items(schema, "/x-kubernetes-validations").iter().map(Rule::of).collect(),
+            ruled: false,
         }
+        .noted()
+    }
+
+    /// Notes whether there are rules.
+    fn noted(mut self) -> Self {
+        let parts = [&self.additional, &self.items];
+        self.ruled = !self.rules.is_empty()
+            || self.properties.iter().any(|(_, schema)| schema.ruled)
+            || parts.into_iter().flatten().any(|schema| schema.ruled);
+        self
     }
 
     /// The schema of a field; none if it has none of its own.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::formats;
+use super::rules::same_item;
 use super::structural::{Bounds, Checks, Kind, List, META_FIELDS, Path, Structural};
 use crate::schema;
 use crate::status::FieldError;
@@ -262,13 +263,6 @@ impl Walk<'_> {
             self.errors.push(FieldError::invalid(at, metadata.clone(), &error.to_string()));
         }
     }
-}
-
-/// The item of an older list that an item is a newer state of.
-fn same_item<'a>(list: &List, old: &'a Value, item: &Value) -> Option<&'a Value> {
-    let List::Map(keys) = list else { return None };
-    let same = |other: &&Value| keys.iter().all(|key| other.get(&**key) == item.get(&**key));
-    old.as_array()?.iter().find(same)
 }
 
 /// Whether two values are the same, however their numbers are written.

@@ -555,6 +555,44 @@ mod tests {
     }
 
     #[test]
+    fn rules_have_to_make_sense_and_cannot_cost_too_much() {
+        let with = |rule: Value, list: Value| {
+            json!({"type": "object", "properties": {"spec": {"type": "object",
+                "x-kubernetes-validations": [rule],
+                "properties": {"x": {"type": "integer"}, "list": list}}}})
+        };
+        let integers = || json!({"type": "array", "items": {"type": "integer"}});
+        let at = ".properties[spec].x-kubernetes-validations[0]";
+        check_schema(with(json!({"rule": "self.x > 0"}), integers()), &[]);
+        check_schema(
+            with(json!({"rule": "self.z > 0"}), integers()),
+            &[&format!(
+                "{at}.rule: Invalid value: {{\"rule\":\"self.z > 0\"}}: compilation failed: ERROR: \
+             <input>:1:5: undefined field 'z'"
+            )],
+        );
+        check_schema(
+            with(json!({"rule": "self = 42"}), integers()),
+            &[&format!(
+                "{at}.rule: Invalid value: {{\"rule\":\"self = 42\"}}: compilation failed: ERROR: \
+             <input>:1:6: Syntax error: token recognition error at: '='"
+            )],
+        );
+        let dear = json!({"rule": "self.list.all(a, self.list.all(b, a == b))"});
+        let told = found(&crontabs(with(dear.clone(), integers())));
+        assert!(
+            told[0].contains("rule: Forbidden: estimated rule cost exceeds budget"),
+            "{told:?}"
+        );
+        let few = json!({"type": "array", "maxItems": 725, "items": {"type": "integer"}});
+        check_schema(with(dear, few), &[]);
+        let nested = json!({"type": "array", "items": {"type": "integer",
+            "x-kubernetes-validations": [{"rule": "self > oldSelf"}]}});
+        let told = found(&crontabs(with(json!({"rule": "self.x > 0"}), nested)));
+        assert!(told[0].contains("oldSelf cannot be used on the uncorrelatable"), "{told:?}");
+    }
+
+    #[test]
     fn what_objects_are_kept_by_cannot_be_changed() {
         let mut old = crontabs(json!({"type": "object"}));
         old["status"]["conditions"] = json!([{"type": "Established", "status": "True"}]);

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::errors::Errors;
-use crate::custom::structural::{self, META_FIELDS, Structural};
+use crate::cel::check::{self as cel, Names};
+use crate::custom::structural::{self, List, META_FIELDS, Structural};
 use crate::custom::values;
 use crate::object::{items, text, truth};
 use crate::status::FieldError;
@@ -69,6 +70,130 @@ pub(super) fn check(schema: &Value, at: &str, status: bool, errors: &mut Errors)
         defaults(schema, at, true, errors);
     }
     keywords(schema, at, Within::Object, true, errors);
+    if errors.is_empty() {
+        expressions(&Structural::of(schema), at, errors);
+    }
+}
+
+/// What all rules of a schema may cost at most, and what one may, as upstream.
+const COST_OF_SCHEMA_MAX: u64 = 100_000_000;
+const COST_OF_RULE_MAX: u64 = 10_000_000;
+
+/// Rules have to be expressions that make sense and cannot cost too much.
+fn expressions(schema: &Structural, at: &str, errors: &mut Errors) {
+    let mut walk = Expressions { errors, total: 0 };
+    walk.schema(schema, at, true, 1, None);
+    if walk.total > COST_OF_SCHEMA_MAX {
+        let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+        let detail = exceeds(what, walk.total, COST_OF_SCHEMA_MAX);
+        errors.push(FieldError::forbidden(at, detail));
+    }
+}
+
+/// Upstream's words for what costs too much.
+fn exceeds(what: &str, cost: u64, most: u64) -> String {
+    let tenths = cost.saturating_mul(10) / most;
+    let factor = match tenths {
+        1_001.. => "more than 100x".to_owned(),
+        _ => format!("{}.{}x", tenths / 10, tenths % 10),
+    };
+    format!(
+        "{what} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, \
+         maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    )
+}
+
+struct Expressions<'e> {
+    errors: &'e mut Errors,
+    total: u64,
+}
+
+impl Expressions<'_> {
+    /// `times` is how often a value of the schema is in an object; `apart` is the schema above whose
+    /// values have no old state of their own.
+    fn schema(
+        &mut self,
+        schema: &Structural,
+        at: &str,
+        root: bool,
+        times: u64,
+        apart: Option<&str>,
+    ) {
+        if !schema.ruled {
+            return;
+        }
+        let whole = root || schema.embedded;
+        for (place, rule) in schema.rules.iter().enumerate() {
+            let at = format!("{at}.x-kubernetes-validations[{place}]");
+            let names = Names { schema, whole, optional_old: rule.optional_old };
+            match cel::check(&rule.rule, names, true) {
+                Ok((_, checked)) => {
+                    self.cost(
+                        &at,
+                        "rule",
+                        "estimated rule cost",
+                        checked.cost.saturating_mul(times),
+                    );
+                    let field = format!("{at}.rule");
+                    match apart {
+                        Some(above) if checked.old => {
+                            let detail = format!(
+                                "oldSelf cannot be used on the uncorrelatable portion of the schema \
+                                 within {above}"
+                            );
+                            self.errors.push(FieldError::invalid(field, &*rule.rule, &detail));
+                        }
+                        _ if !checked.old && rule.optional_old => {
+                            let detail = "may not be set if oldSelf is not used in rule";
+                            let field = format!("{at}.optionalOldSelf");
+                            self.errors.push(FieldError::invalid(field, true, detail));
+                        }
+                        Some(_) | None => {}
+                    }
+                }
+                Err(why) => {
+                    let rule = json!({"rule": &*rule.rule});
+                    self.errors.push(FieldError::invalid(format!("{at}.rule"), rule, &why));
+                }
+            }
+            if rule.message_expression.is_empty() {
+                continue;
+            }
+            match cel::check(&rule.message_expression, names, false) {
+                Ok((_, checked)) => {
+                    let what = "estimated messageExpression cost";
+                    let cost = checked.cost.saturating_mul(times);
+                    self.cost(&at, "messageExpression", what, cost);
+                }
+                Err(why) => {
+                    let field = format!("{at}.messageExpression");
+                    let rule = json!({"messageExpression": &*rule.message_expression});
+                    self.errors.push(FieldError::invalid(field, rule, &why));
+                }
+            }
+        }
+        let apart = if schema.atomic { apart.or(Some(at)) } else { apart };
+        for (name, below) in &schema.properties {
+            self.schema(below, &format!("{at}.properties[{name}]"), false, times, apart);
+        }
+        let many = times.saturating_mul(cel::most(schema));
+        if let Some(below) = &schema.additional {
+            self.schema(below, &format!("{at}.additionalProperties"), false, many, apart);
+        }
+        if let Some(below) = &schema.items {
+            let listed = matches!(schema.list, List::Map(_));
+            let apart = if listed { apart } else { apart.or(Some(at)) };
+            self.schema(below, &format!("{at}.items"), false, many, apart);
+        }
+    }
+
+    fn cost(&mut self, at: &str, key: &str, what: &str, cost: u64) {
+        self.total = self.total.saturating_add(cost);
+        if cost > COST_OF_RULE_MAX {
+            let detail = exceeds(what, cost, COST_OF_RULE_MAX);
+            self.errors.push(FieldError::forbidden(format!("{at}.{key}"), detail));
+        }
+    }
 }
 
 fn deeper_than(schema: &Value, levels: usize) -> bool {
