@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bramble_agent_core::address::PodAddresses;
+use bramble_agent_core::admission::admit;
 use bramble_agent_core::desired::Touched;
 use bramble_agent_core::overlap::overlap;
 use bramble_agent_core::pod_worker::{Action, Event, Exit, Found, PodWorker};
@@ -353,7 +354,11 @@ impl PodManager {
         if self.pods.contains_key(&uid) {
             return self.pod_event(&uid, Event::Desired(Box::new(pod)));
         }
-        let (worker, actions) = PodWorker::new(pod, clock::now());
+        let here = self.pods.values().map(|slot| &slot.worker).filter(|worker| !worker.ended());
+        let (worker, actions) = match admit(&pod, here.map(PodWorker::pod)) {
+            Ok(()) => PodWorker::new(pod, clock::now()),
+            Err(rejection) => PodWorker::rejected(pod, rejection, clock::now()),
+        };
         self.insert(worker, actions);
     }
 

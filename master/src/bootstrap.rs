@@ -6,9 +6,11 @@ use std::net::Ipv4Addr;
 use bramble_api::Status;
 use bramble_master_core::admission::priority::{SYSTEM_CLASSES, system_class};
 use bramble_master_core::controllers::persistent_volume;
+use bramble_shared::link::Ipv4Range;
 use embassy_time::{Duration, Timer};
 use serde_json::{Value, json};
 
+use crate::clock;
 use crate::objects::{DeleteOptions, Objects, Part, WriteOptions};
 
 /// Time between two looks at what every cluster has, as upstream.
@@ -22,6 +24,8 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 pub(crate) struct ApiAddress {
     /// First address of the Service range.
     pub(crate) service: Ipv4Addr,
+    /// The Service range.
+    pub(crate) service_range: Ipv4Range,
     /// Address of cluster DNS.
     pub(crate) dns: Ipv4Addr,
     /// Address of this master.
@@ -62,6 +66,8 @@ pub(crate) async fn bootstrap(objects: &Objects, api: ApiAddress) -> Vec<Problem
     }
     let class = ensure(objects, "storageclasses", local_storage()).await;
     note(&mut problems, "storageclasses", "local-path", class);
+    let range = service_cidr(objects, api.service_range).await;
+    note(&mut problems, "servicecidrs", "kubernetes", range.map(|()| Value::Null));
     let found = ensure(objects, "services", service(api)).await;
     let found = match found {
         Ok(found) if serves_api(&found, api) => Ok(()),
@@ -114,6 +120,7 @@ fn group_of(plural: &str) -> &'static str {
     match plural {
         "endpointslices" => "discovery.k8s.io",
         "priorityclasses" => "scheduling.k8s.io",
+        "servicecidrs" => "networking.k8s.io",
         "storageclasses" => "storage.k8s.io",
         _ => "",
     }
@@ -152,6 +159,35 @@ async fn ensure(objects: &Objects, plural: &str, object: Value) -> Result<Value,
         }
         made => made,
     }
+}
+
+/// Shows the Service range, as upstream does, to who wants to know it. Changing the object changes
+/// nothing: the range is the master's setting.
+async fn service_cidr(objects: &Objects, range: Ipv4Range) -> Result<(), Status> {
+    let wanted = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": { "name": "kubernetes" },
+        "spec": { "cidrs": [format!("{}/{}", range.network, range.prefix_len)] },
+    });
+    let found = ensure(objects, "servicecidrs", wanted).await?;
+    if found.pointer("/status/conditions/0").is_some() {
+        return Ok(());
+    }
+    let change = |found: &mut Value| {
+        if let Some(found) = found.as_object_mut() {
+            let ready = json!({
+                "type": "Ready", "status": "True", "reason": "",
+                "message": "Kubernetes Service CIDR is ready",
+                "lastTransitionTime": clock::timestamp(),
+            });
+            found.insert("status".to_owned(), json!({ "conditions": [ready] }));
+        }
+        Ok(())
+    };
+    let resource = Objects::resource(group_of("servicecidrs"), "servicecidrs");
+    let (options, part) = (WriteOptions::default(), Part::Status);
+    objects.modify(resource, "", "kubernetes", part, &options, &change).await.map(|_| ())
 }
 
 /// Whether a Service has the type, the address and at least the ports that it should have. A selector
@@ -338,21 +374,21 @@ fn endpoints(api: ApiAddress) -> Value {
 mod tests {
     use std::sync::Arc;
 
-    use bramble_shared::link::Ipv4Range;
     use bramble_store::MemoryStore;
 
     use super::*;
 
+    const RANGE: Ipv4Range = Ipv4Range { network: Ipv4Addr::new(10, 43, 0, 0), prefix_len: 16 };
     const API: ApiAddress = ApiAddress {
         service: Ipv4Addr::new(10, 43, 0, 1),
+        service_range: RANGE,
         dns: Ipv4Addr::new(10, 43, 0, 10),
         address: Ipv4Addr::new(192, 168, 1, 2),
         port: 6443,
     };
 
     async fn objects() -> Objects {
-        let range = Ipv4Range { network: Ipv4Addr::new(10, 43, 0, 0), prefix_len: 16 };
-        Objects::open(Arc::new(MemoryStore::new()), range, (30_000, 32_767)).await.unwrap()
+        Objects::open(Arc::new(MemoryStore::new()), RANGE, (30_000, 32_767)).await.unwrap()
     }
 
     fn delete() -> DeleteOptions {
@@ -382,6 +418,10 @@ mod tests {
         let services = Objects::resource("", "services");
         let service = objects.get(services, "default", "kubernetes").await.unwrap();
         assert_eq!(service["spec"]["clusterIP"], json!("10.43.0.1"));
+        let ranges = Objects::resource("networking.k8s.io", "servicecidrs");
+        let range = objects.get(ranges, "", "kubernetes").await.unwrap();
+        assert_eq!(range["spec"]["cidrs"], json!(["10.43.0.0/16"]));
+        assert_eq!(range["status"]["conditions"][0]["status"], json!("True"));
     }
 
     #[tokio::test]

@@ -134,6 +134,7 @@ async fn serve(config: &Config) -> Result<(), ServerError> {
     let defining = tokio::spawn(definitions.follow(objects.clone(), defined));
     let api_address = ApiAddress {
         service: config.api_service_address(),
+        service_range: config.service_range,
         dns: config.dns_service_address(),
         address: config.advertise_address,
         port: address.port(),

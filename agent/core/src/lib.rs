@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod admission;
 pub mod desired;
 pub mod environment;
 pub mod facts;

@@ -30,6 +30,7 @@ use bramble_shared::link::{
 };
 use embassy_time::{Duration, Instant};
 
+use crate::admission::Rejection;
 use crate::moment::Moment;
 use crate::probe::{Outcome, ProbeKind};
 use crate::status::{self, PhaseInput};
@@ -384,6 +385,31 @@ impl PodWorker {
         }
         worker.report(&mut actions);
         (worker, actions)
+    }
+
+    /// A pod that has been bound here and that the node does not take: it has failed, and nothing
+    /// of it is begun.
+    #[must_use]
+    pub fn rejected(pod: Pod, rejection: Rejection, now: Moment) -> (Self, Vec<Action>) {
+        if pod.deletion.is_some() {
+            return Self::new(pod, now);
+        }
+        let (mut worker, _) = Self::new(pod, now);
+        let Rejection { reason, message } = rejection;
+        let mut actions = vec![worker.text().warning("", reason, &message)];
+        worker.state = State::Finished;
+        worker.lives.iter_mut().for_each(ContainerLife::stop_waiting);
+        let message = format!("Pod was rejected: {message}");
+        worker.failure = Some(Failure { reason: reason.to_owned(), message });
+        worker.reported = None;
+        worker.report(&mut actions);
+        (worker, actions)
+    }
+
+    /// Whether the pod holds nothing of the node any more.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        matches!(self.state, State::Finished | State::Stopped)
     }
 
     /// The pod as it is wanted.

@@ -23,6 +23,8 @@ pub struct Status {
     pub details: Option<Box<Details>>,
     /// Wait at least this long, in seconds, before trying again; also the header `Retry-After`.
     pub retry_after_secs: Option<u32>,
+    /// Token that gets the rest of a list whose moment is gone, as it is now.
+    pub continue_token: Option<String>,
 }
 
 /// What a status is about.
@@ -212,7 +214,14 @@ fn with_detail(value: &Value, detail: &str) -> String {
 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, retry_after_secs: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            retry_after_secs: None,
+            continue_token: None,
+        }
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> Self {
@@ -418,6 +427,16 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
+    /// The moment that a list was begun at is gone; `continue_token` gets its rest as of now.
+    #[must_use]
+    pub fn list_expired(continue_token: String) -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list \
+                       result. You can start a new list without the continue parameter, or use the \
+                       continue token in this response to retrieve the remainder of the results; \
+                       these may hold changes that were made since the first page.";
+        Self { continue_token: Some(continue_token), ..Self::expired(message) }
+    }
+
     /// The resource cannot do that; `action` is a verb such as `create`.
     #[must_use]
     pub fn method_not_supported(resource: &Resource, action: &str) -> Self {
@@ -550,10 +569,14 @@ impl Status {
     /// The `Status` object that is sent.
     #[must_use]
     pub fn to_value(&self) -> Value {
+        let metadata = match &self.continue_token {
+            Some(token) => json!({ "continue": token }),
+            None => json!({}),
+        };
         let mut value = json!({
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": metadata,
             "status": "Failure",
             "message": self.message,
             "code": self.code,

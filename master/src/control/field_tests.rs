@@ -100,6 +100,7 @@ impl Master {
             .unwrap();
         let api_address = ApiAddress {
             service: config.api_service_address(),
+            service_range: config.service_range,
             dns: config.dns_service_address(),
             address: config.advertise_address,
             port: address.port(),

@@ -10,6 +10,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::accept::{self, Form};
 use super::account_token::texts;
 use super::response::{self, Body};
 use super::{Call, body};
@@ -21,6 +22,9 @@ pub(super) async fn answer(
     question: Question,
     incoming: Incoming,
 ) -> Result<Response<Body>, Status> {
+    if accept::form(call.headers)? != Form::Object {
+        return Err(Status::not_acceptable(&["application/json"]));
+    }
     let media = body::media_type(call.headers)?;
     let bytes = body::read(incoming).await?;
     let validation = call.query.field_validation;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bramble_api::selector::{FieldSelector, Selector};
 use bramble_api::{Resource, Status};
-use bramble_store::{KeyValue, RangeRequest, Revision};
+use bramble_store::{KeyValue, RangeRequest, Revision, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -56,9 +56,13 @@ pub(crate) struct List {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Continue {
     v: String,
-    rv: Revision,
+    /// [`NOW`] where the moment of the first page is gone.
+    rv: i64,
     start: String,
 }
+
+/// Instead of a revision: as of the next request, whatever changed since the page before.
+const NOW: i64 = -1;
 
 impl ListOptions {
     /// Tells whether an object is asked for.
@@ -104,7 +108,7 @@ impl Objects {
         let (mut revision, mut start_after) = match &options.continue_token {
             Some(token) => {
                 let position = Continue::decode(token)?;
-                (position.rv, Some(format!("{prefix}{}", position.start)))
+                (position.revision()?, Some(format!("{prefix}{}", position.start)))
             }
             None => (options.revision, None),
         };
@@ -116,7 +120,13 @@ impl Objects {
                 (_, true) => CHUNK,
             };
             let request = RangeRequest { prefix: prefix.clone(), start_after, limit, revision };
-            let page = self.store.range(request).await.map_err(store_status)?;
+            let page = match (self.store.range(request).await, &options.continue_token) {
+                (Err(StoreError::Compacted { .. }), Some(token)) => {
+                    let start = Continue::decode(token)?.start;
+                    return Err(Status::list_expired(Continue::encode(NOW, &start)));
+                }
+                (page, _) => page.map_err(store_status)?,
+            };
             // All pages of one list show the same moment.
             revision = page.revision;
             let mut unread = page.entries.len();
@@ -134,7 +144,7 @@ impl Objects {
                     return Ok(Page {
                         entries,
                         revision,
-                        continue_token: Some(Continue::encode(revision, start)),
+                        continue_token: Some(Continue::encode(revision.cast_signed(), start)),
                         remaining: (!options.selective()).then_some(unread + page.remaining),
                     });
                 }
@@ -157,10 +167,21 @@ pub(crate) fn prefix(resource: &Resource, namespace: &str) -> String {
 }
 
 impl Continue {
-    fn encode(revision: Revision, start: &str) -> String {
-        let position =
-            Self { v: "meta.k8s.io/v1".to_owned(), rv: revision, start: start.to_owned() };
+    fn encode(rv: i64, start: &str) -> String {
+        let position = Self { v: "meta.k8s.io/v1".to_owned(), rv, start: start.to_owned() };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&position).unwrap_or_default())
+    }
+
+    /// Revision to read at; 0 means now.
+    fn revision(&self) -> Result<Revision, Status> {
+        match self.rv {
+            NOW => Ok(0),
+            rv => Revision::try_from(rv).ok().filter(|rv| *rv > 0).ok_or_else(|| {
+                Status::bad_request(
+                    "continue key is not valid: incorrect encoded start resourceVersion",
+                )
+            }),
+        }
     }
 
     fn decode(token: &str) -> Result<Self, Status> {
@@ -178,7 +199,16 @@ mod tests {
     fn token_comes_back_as_it_was() {
         let token = Continue::encode(7, "default/a");
         let position = Continue::decode(&token).unwrap();
-        assert_eq!((position.rv, position.start.as_str()), (7, "default/a"));
+        assert_eq!((position.revision().unwrap(), position.start.as_str()), (7, "default/a"));
+        assert_eq!(Continue::decode(&Continue::encode(super::NOW, "a")).unwrap().revision(), Ok(0));
+    }
+
+    #[test]
+    fn token_without_a_moment_is_refused() {
+        for rv in [0, -2, i64::MIN] {
+            let position = Continue::decode(&Continue::encode(rv, "a")).unwrap();
+            assert_eq!(position.revision().unwrap_err().code, 400, "{rv}");
+        }
     }
 
     #[test]

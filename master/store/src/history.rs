@@ -43,6 +43,9 @@ const EVENT_OVERHEAD_BYTES: usize = 192;
 /// Time between two looks for changes that are too old.
 const AGE_LOOK: Duration = Duration::from_secs(1);
 
+/// Time between two moments whose revision is kept.
+const AGE_STEP: Duration = Duration::from_secs(10);
+
 /// Entries as of [`History::revision`], and the way back.
 #[derive(Debug)]
 pub(crate) struct History {
@@ -53,6 +56,11 @@ pub(crate) struct History {
     floor: Revision,
     limits: HistoryLimits,
     age_look_at: Option<Instant>,
+    /// Newest revision at some moments, in order; those older than the greatest age become
+    /// `aged`.
+    moments: VecDeque<(Instant, Revision)>,
+    /// Everything below is too old to be read as it was, changed or not.
+    aged: Revision,
 }
 
 /// One resource's part.
@@ -108,6 +116,8 @@ impl History {
             floor: revision,
             limits,
             age_look_at: None,
+            moments: VecDeque::new(),
+            aged: 0,
         };
         for entry in entries {
             let section = history.section_mut(section_of(&entry.key));
@@ -171,6 +181,11 @@ impl History {
     pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeReply, StoreError> {
         let revision = if request.revision == 0 { self.revision } else { request.revision };
         self.check(&request.prefix, revision)?;
+        // A watch may go on from where its resource last changed, however long ago. A moment of
+        // the past ends for all at once, as upstream's compaction has it.
+        if revision < self.aged {
+            return Err(StoreError::Compacted { requested: revision, oldest: self.aged });
+        }
         let selected = |key: &str| {
             key.starts_with(&request.prefix)
                 && request.start_after.as_deref().is_none_or(|start| key > start)
@@ -235,6 +250,9 @@ impl History {
         }
         self.forget_old(now);
         self.forget_most();
+        if self.moments.back().is_none_or(|(at, _)| *at + AGE_STEP <= now) {
+            self.moments.push_back((now, self.revision));
+        }
     }
 
     fn forget_old(&mut self, now: Instant) {
@@ -246,6 +264,11 @@ impl History {
             while section.past.front().is_some_and(|past| past.at + self.limits.age_max < now) {
                 self.bytes -= section.forget_oldest();
             }
+        }
+        while let Some((_, revision)) =
+            self.moments.pop_front_if(|(at, _)| *at + self.limits.age_max < now)
+        {
+            self.aged = revision;
         }
     }
 
@@ -554,5 +577,25 @@ mod tests {
         assert_eq!(compacted, [1, 0]);
         change(&mut history, "/core/pods/default/a", 1, start + Duration::from_secs(900));
         assert_eq!(history.compacted("/core/pods/"), 3);
+    }
+
+    #[test]
+    fn moments_older_than_five_minutes_are_not_read_where_nothing_changed_either() {
+        let mut history = History::new([], 0, HistoryLimits::default());
+        let start = clock::now();
+        change(&mut history, "/core/nodes/_/a", 1, start);
+        let read = |history: &History, revision| {
+            let prefix = "/core/nodes/".to_owned();
+            history.range(&RangeRequest { prefix, start_after: None, limit: 0, revision })
+        };
+        for second in (20..=300).step_by(20) {
+            change(&mut history, "/core/pods/default/a", 1, start + Duration::from_secs(second));
+        }
+        assert_eq!(read(&history, 1).unwrap().entries.len(), 1);
+        change(&mut history, "/core/pods/default/a", 1, start + Duration::from_secs(322));
+        let refused = read(&history, 1).unwrap_err();
+        assert!(matches!(refused, StoreError::Compacted { requested: 1, oldest: 2 }), "{refused}");
+        assert_eq!(read(&history, 2).unwrap().entries.len(), 1);
+        assert!(history.check("/core/nodes/", 1).is_ok(), "a watch may go on from there");
     }
 }

@@ -1040,3 +1040,19 @@ fn a_ready_container_stays_so_over_a_restart_of_the_agent() {
     assert!(worker.status().ready && worker.status().containers[0].started);
     assert_eq!(short(&actions), "Readiness main#0");
 }
+
+#[test]
+fn pod_that_the_node_does_not_take_has_failed_and_goes_when_it_is_deleted() {
+    let rejection = Rejection { reason: "NodePorts", message: "taken".to_owned() };
+    let (mut worker, actions) = PodWorker::rejected(pod(), rejection, at(0));
+    let begun = |action: &Action| !matches!(action, Action::Report(_) | Action::EmitEvent(_));
+    assert_eq!(actions.iter().find(|action| begun(action)), None);
+    let status = worker.status();
+    assert_eq!((status.phase, status.reason.as_str()), (PodPhase::Failed, "NodePorts"));
+    assert_eq!(status.message, "Pod was rejected: taken");
+    assert!(worker.ended() && worker.next_deadline().is_none());
+    let mut gone = pod();
+    gone.deletion = Some(Deletion { grace_s: 30 });
+    let actions = worker.on_event(Event::Desired(Box::new(gone)), at(1));
+    assert!(actions.contains(&Action::TearDown), "{actions:?}");
+}
