@@ -87,7 +87,8 @@ const UNIONS: [&str; 3] = [
 ];
 
 /// What names of definitions of kinds start with.
-const PACKAGES: [&str; 2] = ["io.k8s.api.", "io.k8s.apiextensions-apiserver."];
+const PACKAGES: [&str; 3] =
+    ["io.k8s.api.", "io.k8s.apiextensions-apiserver.", "io.k8s.kube-aggregator."];
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
@@ -313,6 +314,7 @@ impl<'a> Builder<'a> {
             let pointer_key = pointer_key.trim_start_matches("io.k8s.apimachinery.pkg.apis.");
             let pointer_key = pointer_key
                 .trim_start_matches("io.k8s.apiextensions-apiserver.pkg.apis.")
+                .trim_start_matches("io.k8s.kube-aggregator.pkg.apis.")
                 .to_owned();
             let pointer = self
                 .pointers

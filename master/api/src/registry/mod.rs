@@ -8,6 +8,7 @@
 
 mod admissionregistration;
 mod apiextensions;
+mod apiregistration;
 mod apps;
 mod autoscaling;
 mod batch;
@@ -59,6 +60,7 @@ static ROWS: &[&Row] = &[
     &admissionregistration::VALIDATING_BINDINGS,
     &admissionregistration::VALIDATING_WEBHOOKS,
     &apiextensions::DEFINITIONS,
+    &apiregistration::API_SERVICES,
     &apps::CONTROLLER_REVISIONS,
     &apps::DAEMON_SETS,
     &apps::DEPLOYMENTS,

@@ -32,6 +32,10 @@ fn example(resource: &Resource) -> Value {
         "StatefulSet" => json!({"spec": {"selector": selector, "template": template,
             "serviceName": "s",
             "volumeClaimTemplates": [{"metadata": {"name": "v"}, "spec": storage}]}}),
+        "APIService" => json!({"spec": {
+            "group": "example.com", "version": "v1", "groupPriorityMinimum": 1000,
+            "versionPriority": 10, "service": {"namespace": "a", "name": "b"},
+            "insecureSkipTLSVerify": true}}),
         "ControllerRevision" => json!({"data": {"a": 1}, "revision": 1}),
         "Job" => json!({"spec": {"template": ending}}),
         "CronJob" => {
@@ -121,6 +125,7 @@ fn created(resource: &Resource) -> Value {
     let name = match &*resource.kind {
         "IPAddress" => "10.0.0.1",
         "CustomResourceDefinition" => "foos.example.com",
+        "APIService" => "v1.example.com",
         _ => "a",
     };
     object["metadata"] = json!({"name": name});

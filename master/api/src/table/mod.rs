@@ -1,6 +1,7 @@
 //! Server-side printing: the `Table` that `kubectl get` shows.
 
 pub(crate) mod admissionregistration;
+pub(crate) mod apiregistration;
 pub(crate) mod apps;
 pub(crate) mod autoscaling;
 pub(crate) mod batch;

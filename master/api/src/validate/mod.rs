@@ -4,6 +4,7 @@
 
 pub(crate) mod admissionregistration;
 pub(crate) mod apiextensions;
+pub(crate) mod apiregistration;
 pub(crate) mod autoscaling;
 pub(crate) mod batch;
 pub(crate) mod certificates;
