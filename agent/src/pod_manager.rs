@@ -409,14 +409,15 @@ impl PodManager {
     }
 
     fn apply(&mut self, uid: &str, actions: Vec<Action>) {
-        let mut changed = false;
+        // Before anybody hears of it or acts upon it: who reads the record must not find an older
+        // state than the master has been told.
+        if actions.iter().any(is_recorded) {
+            self.record(uid);
+        }
         for action in actions {
             tracing::debug!(uid, ?action, "action");
             match action {
-                Action::Report(status) => {
-                    changed = true;
-                    self.send(ToMaster::Pod(status));
-                }
+                Action::Report(status) => self.send(ToMaster::Pod(status)),
                 Action::EmitEvent(event) => self.send(ToMaster::Event(event)),
                 Action::ReportRemoved => self.removed(uid),
                 Action::SetUpSandbox => self.set_up(uid),
@@ -430,30 +431,26 @@ impl PodManager {
                         slot.executor.act(Action::ReleaseSandbox);
                     }
                 }
-                // Nothing of them need outlive the agent.
-                action
-                @ (Action::Probe { .. } | Action::RunHook { .. } | Action::Resize { .. }) => {
-                    if let Some(slot) = self.pods.get(uid) {
-                        slot.executor.act(action);
-                    }
-                }
-                action @ (Action::PullImage { .. }
+                action @ (Action::Probe { .. }
+                | Action::RunHook { .. }
+                | Action::Resize { .. }
+                | Action::PullImage { .. }
                 | Action::StartContainer { .. }
                 | Action::Signal { .. }
                 | Action::RemoveContainer { .. }
                 | Action::TearDown) => {
-                    changed = true;
                     if let Some(slot) = self.pods.get(uid) {
                         slot.executor.act(action);
                     }
                 }
             }
         }
-        if changed && let Some(slot) = self.pods.get(uid) {
-            let record = slot.worker.record();
-            if let Err(error) = records::write(&self.node.records_dir(), &record) {
-                tracing::error!(%error, uid, "a pod's record could not be written");
-            }
+    }
+
+    fn record(&self, uid: &str) {
+        let Some(slot) = self.pods.get(uid) else { return };
+        if let Err(error) = records::write(&self.node.records_dir(), &slot.worker.record()) {
+            tracing::error!(%error, uid, "a pod's record could not be written");
         }
     }
 
@@ -640,6 +637,19 @@ impl PodManager {
         }
         cleaning
     }
+}
+
+/// Tells whether an action follows from a state that must outlive the agent.
+fn is_recorded(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Report(_)
+            | Action::PullImage { .. }
+            | Action::StartContainer { .. }
+            | Action::Signal { .. }
+            | Action::RemoveContainer { .. }
+            | Action::TearDown
+    )
 }
 
 /// How a container ended, with its termination message.
