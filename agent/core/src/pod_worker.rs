@@ -699,7 +699,6 @@ impl PodWorker {
         let kill_at = self.grace_end(now);
         // They look at whatever there is, at any time.
         for life in self.lives.iter_mut().filter(|life| life.ephemeral) {
-            life.initialized();
             life.drive(RestartPolicy::Never, now, kill_at, &text, actions);
         }
         let mut initialized = true;
@@ -730,7 +729,6 @@ impl PodWorker {
         }
         let mut hooked = false;
         for life in self.lives.iter_mut().filter(|life| life.regular()) {
-            life.initialized();
             // As with the kubelet, a hook holds up the first start of those after it.
             if !hooked || life.ran {
                 life.drive(policy, now, kill_at, &text, actions);

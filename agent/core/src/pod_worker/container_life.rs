@@ -52,6 +52,8 @@ pub(super) struct ContainerLife {
     /// Number of the signal by which that image wants to be stopped.
     pub(super) stop_signal: i32,
     pub(super) init: bool,
+    /// Reason that it shows before its first start.
+    waits_for: &'static str,
     pub(super) sidecar: bool,
     /// It came later, to look at the pod; nothing depends on it.
     pub(super) ephemeral: bool,
@@ -110,8 +112,11 @@ pub(super) enum Step {
 impl ContainerLife {
     /// `after_init` says whether the pod has init containers at all.
     pub(super) fn new(container: &Container, init: bool, after_init: bool) -> Self {
+        // As upstream: of a pod with init containers all wait for its initialization, those
+        // themselves and those whose turn has come, too.
         let reason = if after_init { INITIALIZING } else { CREATING };
         Self {
+            waits_for: reason,
             name: container.name.clone(),
             image: container.image.clone(),
             spec: container.clone(),
@@ -172,7 +177,7 @@ impl ContainerLife {
                 || self.init && !self.sidecar && ended_well,
             started: running && self.probes.started(),
             state: match self.post_start {
-                true => waiting(if self.init { INITIALIZING } else { CREATING }, ""),
+                true => waiting(self.waits_for, ""),
                 false => self.shown.clone(),
             },
             last_state: self.last_state.clone(),
@@ -243,13 +248,6 @@ impl ContainerLife {
             }
             Step::Starting => self.kill_at,
             Step::Idle | Step::Pulling | Step::Given => None,
-        }
-    }
-
-    /// Init containers are done, so this one is being created.
-    pub(super) fn initialized(&mut self) {
-        if self.step == Step::Idle && !self.ran {
-            self.shown = waiting(CREATING, "");
         }
     }
 
@@ -334,12 +332,7 @@ impl ContainerLife {
         actions: &mut Vec<Action>,
     ) {
         match self.step {
-            Step::Idle => {
-                if !self.ran {
-                    self.initialized();
-                }
-                self.pull(actions);
-            }
+            Step::Idle => self.pull(actions),
             Step::PullWaiting { until, .. } if until <= now.instant => self.pull(actions),
             Step::PullWaiting { shown_until: Some(shown), until } if shown <= now.instant => {
                 self.step = Step::PullWaiting { shown_until: None, until };

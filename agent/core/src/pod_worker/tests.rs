@@ -268,6 +268,10 @@ fn a_failed_init_container_ends_a_pod_that_is_never_restarted() {
     pod.restart_policy = RestartPolicy::Never;
     pod.init_containers = vec![container("one")];
     let (mut worker, _) = PodWorker::new(pod, at(0));
+    let before = worker.status().init_containers[0].state.clone();
+    assert!(
+        matches!(before, ContainerState::Waiting { reason, .. } if reason == "PodInitializing")
+    );
     let events = vec![ready(), image("one"), started("one", 0), exited("one", 0, 3)];
     let log = play(&mut worker, 0, events);
     assert_eq!(log[3], "remove one#0, release");

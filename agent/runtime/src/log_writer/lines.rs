@@ -62,13 +62,14 @@ impl OpenLines {
         count
     }
 
-    /// Appends what never got its line end; returns how many lines.
+    /// Appends what never got its line end, as parts: who reads the log gets what was written, to
+    /// the byte. Returns how many.
     pub(super) fn finish(&mut self, log: &mut Vec<u8>) -> u64 {
         let mut count = 0;
         for stream in [Stream::Stdout, Stream::Stderr] {
             let line = self.of(stream);
             if !line.text.is_empty() {
-                line.write(stream, 'F', log);
+                line.write(stream, 'P', log);
                 count += 1;
             }
         }
@@ -123,7 +124,7 @@ mod tests {
     fn pieces_become_lines() {
         check(&[b"ab", b"c\nde\n", b"f"], false, &[("F", 3), ("F", 2)]);
         check(&[b"ab", b"c\n\n"], true, &[("F", 3), ("F", 0)]);
-        check(&[b"abc"], true, &[("F", 3)]);
+        check(&[b"abc"], true, &[("P", 3)]);
     }
 
     #[test]
@@ -132,7 +133,7 @@ mod tests {
         check(&[&bound, b"\n"], false, &[("F", TEXT_LEN_MAX)]);
         check(&[&[bound.as_slice(), b"\n"].concat()], false, &[("F", TEXT_LEN_MAX)]);
         check(&[&bound, b"y\n"], false, &[("P", TEXT_LEN_MAX), ("F", 1)]);
-        check(&[&[bound.as_slice(), b"y"].concat()], true, &[("P", TEXT_LEN_MAX), ("F", 1)]);
+        check(&[&[bound.as_slice(), b"y"].concat()], true, &[("P", TEXT_LEN_MAX), ("P", 1)]);
     }
 
     #[test]
