@@ -85,7 +85,17 @@ pub(super) fn parse_as(
     if parsed.duplicates.is_empty() {
         return Ok((parsed.value, Vec::new()));
     }
+    // In YAML upstream names lines.
+    let lines = (media == MediaType::Yaml)
+        .then(|| parsed.duplicates.iter().map(|path| decode::repeated(bytes, path)).collect());
+    let lines: Vec<String> = lines.unwrap_or_default();
     match validation {
+        FieldValidation::Strict if !lines.is_empty() => Err(Status::bad_request(format!(
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  \
+             {}",
+            lines.join("\n  ")
+        ))),
+        FieldValidation::Warn if !lines.is_empty() => Ok((parsed.value, lines)),
         FieldValidation::Strict => Err(Status::bad_request(format!(
             "strict decoding error: {}",
             parsed.duplicates.join(", ")

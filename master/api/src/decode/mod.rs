@@ -3,11 +3,13 @@
 mod check;
 mod parse;
 mod place;
+mod repeated;
 
 use serde_json::Value;
 
 pub use self::check::{CheckTypesError, prune};
 pub use self::parse::{Parsed, parse};
+pub use self::repeated::repeated;
 use crate::protobuf::is_protobuf;
 use crate::resource::Resource;
 use crate::schema;
