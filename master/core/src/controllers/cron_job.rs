@@ -108,11 +108,15 @@ fn reconcile_one(snapshot: &Snapshot, cron: &CronJobView, now: Timestamp) -> Out
         (false, cron.spec.failed_jobs_history_limit, 1),
     ] {
         let limit = usize::try_from(limit.unwrap_or(missing)).unwrap_or_default();
-        let ended: Vec<&Own<'_>> = jobs
+        let mut ended: Vec<&Own<'_>> = jobs
             .iter()
             .filter(|own| own.end.is_some() && own.succeeded() == succeeded)
             .filter(|own| !own.job.meta.deleting())
             .collect();
+        // Also those that somebody started by hand, which have no time of the schedule.
+        ended.sort_by_key(|own| {
+            (own.time("startTime").or(own.job.meta.creation_timestamp), own.job.meta.name.clone())
+        });
         let surplus = ended.len().saturating_sub(limit);
         ended.into_iter().take(surplus).for_each(|own| delete(&owner, own, &mut outcome));
     }

@@ -194,6 +194,22 @@ fn history_is_kept_to_its_limits() {
 }
 
 #[test]
+fn job_started_by_hand_is_as_young_as_its_start() {
+    let mut model = Model::new();
+    model.put(CRON, cron(json!({"successfulJobsHistoryLimit": 1})));
+    settle(&mut model, at(1));
+    end(&mut model, "tick-16666667", "Complete", at(1));
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "tick", "uid": "cron",
+        "controller": true}]);
+    let metadata = json!({"ownerReferences": owner, "creationTimestamp": at(1)});
+    let status = json!({"startTime": at(1)});
+    model.put("/batch/jobs/d/by-hand", json!({"metadata": metadata, "spec": {}, "status": status}));
+    end(&mut model, "by-hand", "Complete", at(1));
+    settle(&mut model, at(1));
+    assert_eq!(jobs(&model), ["by-hand"]);
+}
+
+#[test]
 fn any_single_lost_action_is_healed_and_a_second_run_changes_nothing() {
     let story = |lost: Option<usize>| {
         let mut model = Model::new();
