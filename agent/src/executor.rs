@@ -21,7 +21,7 @@ use bramble_agent_core::volume::{self, Tokens, WantedToken};
 use bramble_image::{Image, PullPolicy, PullSecrets, Reference};
 use bramble_network::NodeNetwork;
 use bramble_runtime::logs::{self, LogFiles};
-use bramble_runtime::protocol::{CreateContainer, FailureReason, STDIO_BUDGET_DEFAULT};
+use bramble_runtime::protocol::{CreateContainer, FailureReason, OwnStreams, STDIO_BUDGET_DEFAULT};
 use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::whole_file;
 use bramble_shared::link::{self, Container, DataKey, DataKind, Pod};
@@ -473,6 +473,8 @@ impl Shared {
             "" => None,
             target => Some(self.processes_of(target).await?),
         };
+        let streams =
+            OwnStreams { stdin: spec.stdin, stdin_once: spec.stdin_once, terminal: spec.tty };
         let node = Arc::clone(&self.node);
         let dir = self.container_dir(container, attempt);
         let made = tokio::task::spawn_blocking(move || {
@@ -486,6 +488,7 @@ impl Shared {
             log_file: Some(made.log_file.to_string_lossy().into_owned()),
             stdio_budget_bytes: STDIO_BUDGET_DEFAULT,
             singleton: made.singleton,
+            streams,
         })
     }
 

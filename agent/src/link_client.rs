@@ -404,6 +404,9 @@ async fn serve_stream(node: Arc<Node>, stream: yamux::Stream) {
         StreamRequest::Exec(request) => {
             streams::serve_exec(&node, request, decoder, &mut stream).await;
         }
+        StreamRequest::Attach(request) => {
+            streams::serve_attach(&node, request, decoder, &mut stream).await;
+        }
         StreamRequest::Dial(request) => {
             let to = streams::Port { request, at: streams::At::Loopback };
             streams::serve_dial(&node, &to, decoder, &mut stream).await;

@@ -96,6 +96,11 @@ impl RuntimeLink {
         self.call(Request::Update { id: id.to_owned(), limits }).await.map(drop)
     }
 
+    /// Ends the input of a container whose input ends with the first who was attached.
+    pub(crate) async fn close_input(&self, id: &str) -> Result<(), CallError> {
+        self.call(Request::CloseInput { id: id.to_owned() }).await.map(drop)
+    }
+
     /// The pid of a container's init, as long as it runs.
     pub(crate) async fn pid(&self, id: &str) -> Option<i32> {
         let Response::Containers(all) = self.call(Request::List).await.ok()? else { return None };

@@ -9,5 +9,5 @@ mod places;
 mod terminal_end;
 
 pub(crate) use dial::{At, Port, serve_dial};
-pub(crate) use exec::serve_exec;
+pub(crate) use exec::{serve_attach, serve_exec};
 pub(crate) use places::{PLACES, StreamPlaces};

@@ -46,8 +46,8 @@ pub use status::{
     ContainerState, ContainerStatus, Event, NodeConditions, PodPhase, PodStatus, ToMaster,
 };
 pub use streams::{
-    DialReply, DialRequest, EXEC_PIECE_LEN_MAX, ExecInput, ExecOutput, ExecRequest, ExecStreams,
-    LogsRequest, StreamReply, StreamRequest,
+    AttachRequest, DialReply, DialRequest, EXEC_PIECE_LEN_MAX, ExecInput, ExecOutput, ExecRequest,
+    ExecStreams, LogsRequest, StreamReply, StreamRequest,
 };
 pub use token::{TokenAnswer, TokenReply, TokenRequest};
 pub use upgrade::{UpgradeData, UpgradeReply, UpgradeRequest, UpgradeStage};

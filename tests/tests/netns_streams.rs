@@ -114,6 +114,7 @@ fn programs_run_in_containers_and_nothing_of_them_stays() {
     files_are_copied_both_ways(&cluster, &kubectl);
     who_goes_away_leaves_nothing(&cluster, &kubectl);
     ports_are_forwarded(&cluster, &kubectl);
+    people_are_attached_to_containers(&cluster, &kubectl);
     requests_are_passed_on(&cluster, &kubectl);
     a_changed_connection_is_carried_on(&cluster);
 
@@ -250,6 +251,64 @@ fn ports_are_forwarded(cluster: &Cluster, kubectl: &Kubectl) {
     let said = String::from_utf8_lossy(&said);
     assert!(said.contains("error forwarding port 9 to pod web"), "{said}");
     assert!(said.contains("connection refused"), "{said}");
+}
+
+fn people_are_attached_to_containers(cluster: &Cluster, kubectl: &Kubectl) {
+    // Input ends where it began, and with it the program.
+    let run = ["run", "echo", "-i", "--rm", "--quiet", "--restart=Never"];
+    let image = ["--image=registry.local/hello:1", "--", "sh", "-c"];
+    let script = ["while read line; do echo got $line; done; echo over"];
+    let mut echo = kubectl
+        .command(&[&run[..], &image, &script].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = echo.stdin.take().unwrap();
+    stdin.write_all(b"one\ntwo\n").unwrap();
+    drop(stdin);
+    let done = echo.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success() && said.contains("got one\ngot two\nover\n"), "{said}");
+
+    // Somebody looks on for a while, and the container goes on.
+    kubectl
+        .run(&["run", "talker", image[0], "--", "sh", "-c", "while :; do echo hi; sleep 0.2; done"])
+        .unwrap();
+    cluster.wait_until("it runs", SOON, || state::pod_phase(kubectl, "talker", "Running")).unwrap();
+    let mut looker = kubectl.command(&["attach", "talker"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut seen = [0; 6];
+    looker.stdout.take().unwrap().read_exact(&mut seen).unwrap();
+    assert_eq!(&seen, b"hi\nhi\n");
+    looker.kill().unwrap();
+    looker.wait().unwrap();
+    let pod = kubectl.json(&["get", "pod", "talker"]).unwrap();
+    let restarts = pod.pointer("/status/containerStatuses/0/restartCount");
+    assert_eq!(restarts.and_then(serde_json::Value::as_u64), Some(0));
+
+    skip_unless!(installed("script"), "no terminal without `script`");
+    let inner = ["run", "shell", "-it", "--rm", "--restart=Never", image[0], "--", "sh"];
+    let inner = kubectl.command(&inner);
+    let words: Vec<String> = std::iter::once(inner.get_program())
+        .chain(inner.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let mut script = Command::new("script")
+        .args(["-qec", &words.join(" "), "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = script.stdin.take().unwrap();
+    cluster
+        .wait_until("the shell runs", SOON, || state::pod_phase(kubectl, "shell", "Running"))
+        .unwrap();
+    // It is attached to some time after that; what is typed before waits in the terminal.
+    stdin.write_all(b"tty; echo $((6 * 7))\nexit\n").unwrap();
+    let mut said = String::new();
+    script.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    script.wait().unwrap();
+    assert!(said.contains("/dev/pts/0") && said.contains("42"), "{said}");
 }
 
 /// Where the API passes requests on.

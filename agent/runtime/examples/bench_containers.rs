@@ -19,7 +19,7 @@ use std::time::Duration;
 use bramble_runtime::cgroup::Cgroups;
 use bramble_runtime::client::RuntimeClient;
 use bramble_runtime::clock::raw_us;
-use bramble_runtime::protocol::{CreateContainer, Event};
+use bramble_runtime::protocol::{CreateContainer, Event, OwnStreams};
 use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::spec::{self, ContainerSpec, image_root};
 
@@ -104,6 +104,7 @@ fn with_bramble(client: &mut RuntimeClient, id: &str, spec_json: Vec<u8>) -> Out
         log_file: None,
         stdio_budget_bytes: 0,
         singleton: false,
+        streams: OwnStreams::default(),
     })?;
     let created = raw_us();
     client.start(id)?;

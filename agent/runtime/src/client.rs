@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::protocol::{
     ContainerStatus, CreateContainer, DecodeError, EncodeError, Event, ExecContainer, ExecOutcome,
-    Failure, FrameDecoder, Request, RequestFrame, Response, ServerFrame, encode,
+    Failure, FrameDecoder, Limits, Request, RequestFrame, Response, ServerFrame, encode,
 };
 
 /// A connection to the runtime process, one request at a time.
@@ -135,6 +135,22 @@ impl RuntimeClient {
             return Err(CallError::WrongResponse);
         };
         Ok(outcome)
+    }
+
+    /// Gives a container other limits.
+    ///
+    /// # Errors
+    /// When it does not run, or the limits cannot hold.
+    pub fn update(&mut self, id: &str, limits: Limits) -> Result<(), CallError> {
+        self.call(Request::Update { id: id.to_owned(), limits }).map(drop)
+    }
+
+    /// Ends the input of a container whose input ends with the first who was attached.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn close_input(&mut self, id: &str) -> Result<(), CallError> {
+        self.call(Request::CloseInput { id: id.to_owned() }).map(drop)
     }
 
     /// Asks for all later events and returns the containers of now.

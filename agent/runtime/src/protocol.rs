@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; a runtime process outlives agent upgrades, so it is checked.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub const PROTOCOL_VERSION: u8 = 2;
 
 /// Longest frame in bytes: a list of 500 containers, or the captured output of one exec.
 pub const FRAME_LEN_MAX: usize = 4 * 1024 * 1024;
@@ -56,6 +56,37 @@ pub enum Request {
     OpenExec(OpenExec),
     /// Gives a container other limits, whatever it does meanwhile.
     Update { id: String, limits: Limits },
+    /// Hands over streams of a container's own program ([`crate::session`]): [`Response::Opened`]
+    /// comes with their descriptors, [`Response::ExecDone`] when it has ended and all that it wrote
+    /// was taken. The container goes on when the connection ends.
+    Attach(Attach),
+    /// Ends the input of a container whose input ends with the first who was attached to it;
+    /// nothing for others.
+    CloseInput { id: String },
+}
+
+/// Streams of a container's own program that somebody wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The container.
+    pub id: String,
+    /// Its input, if it has one; the master of its terminal, if it has that. One descriptor.
+    pub stdin: bool,
+    /// From now on. One descriptor.
+    pub stdout: bool,
+    /// From now on, if it has no terminal. One descriptor.
+    pub stderr: bool,
+}
+
+/// What a container's own program has to do with whoever is attached to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnStreams {
+    /// Its input is a pipe, and the null device otherwise.
+    pub stdin: bool,
+    /// Its input ends with the first who was attached.
+    pub stdin_once: bool,
+    /// It has a terminal of its own for all three.
+    pub terminal: bool,
 }
 
 /// What a container may use of the node, as the kernel counts it.
@@ -83,6 +114,8 @@ pub struct CreateContainer {
     pub stdio_budget_bytes: u32,
     /// A singleton's start needs a grant from the fence; its cgroup is beneath the fence's.
     pub singleton: bool,
+    /// For who is attached to it later.
+    pub streams: OwnStreams,
 }
 
 /// A program to run in a running container.

@@ -10,6 +10,7 @@
 //! ```
 
 mod adoption;
+mod attached;
 mod bundle;
 mod connection;
 mod container;
@@ -21,6 +22,7 @@ mod exec;
 mod executor;
 mod exits;
 mod operation;
+mod own_terminal;
 mod record;
 mod requests;
 mod user_home;
@@ -36,6 +38,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use self::attached::Attached;
 use self::connection::Connection;
 use self::container::Container;
 use self::exec::ExecUnderWay;
@@ -100,6 +103,8 @@ struct Runtime {
     under_way: Vec<UnderWay>,
     execs: Vec<ExecUnderWay>,
     deletions: Vec<Deletion>,
+    /// Who was attached to a container that has ended, and has not taken everything yet.
+    parting: Vec<Attached>,
     /// Ends of processes that no operation has reported yet.
     held: BTreeMap<i32, Ended>,
     stopping: bool,
@@ -115,6 +120,7 @@ enum Source {
     Output(String),
     Adopted(String),
     Exec(i32),
+    Terminal(String),
 }
 
 /// Least time between two wakes of the log writer, in milliseconds; it batches.
@@ -158,6 +164,7 @@ impl Runtime {
             under_way: Vec::new(),
             execs: Vec::new(),
             deletions: Vec::new(),
+            parting: Vec::new(),
             held: BTreeMap::new(),
             stopping: false,
         })
@@ -177,6 +184,7 @@ impl Runtime {
                 Source::Output(id) => self.drain(&id),
                 Source::Adopted(id) => self.look_after_adopted(&id),
                 Source::Exec(pid) => self.drain_exec(pid),
+                Source::Terminal(id) => self.take_terminal(&id),
             }
         }
         self.resume_output();
@@ -186,6 +194,7 @@ impl Runtime {
         self.wake_log_writer_if_due();
         self.connections.retain(|_, connection| !connection.broken);
         self.end_execs_of_nobody();
+        self.look_after_attached();
         Ok(())
     }
 
@@ -197,10 +206,11 @@ impl Runtime {
         });
         let exec = self.exec_timeout_ms(now);
         let soon = (!self.deletions.is_empty()).then_some(3);
+        let parting = (!self.parting.is_empty()).then_some(RESUME_INTERVAL_MS);
         let paused =
             self.containers.values().any(Container::output_waits).then_some(RESUME_INTERVAL_MS);
         let unknown = self.containers.values().any(Container::end_is_awaited).then_some(50);
-        [wake, exec, soon, paused, unknown]
+        [wake, exec, soon, parting, paused, unknown]
             .into_iter()
             .flatten()
             .min()
@@ -227,6 +237,9 @@ impl Runtime {
         for (id, container) in &self.containers {
             for pipe in container.readable_pipes() {
                 polled.push((Source::Output(id.clone()), pipe, PollFlags::POLLIN));
+            }
+            if let Some(socket) = container.terminal_to_come() {
+                polled.push((Source::Terminal(id.clone()), socket, PollFlags::POLLIN));
             }
             if let Some(pidfd) = container.pidfd() {
                 polled.push((Source::Adopted(id.clone()), pidfd, PollFlags::POLLIN));

@@ -1,4 +1,5 @@
-//! Opens a program in a container with its standard streams in the caller's hands.
+//! Opens a program in a container, or the container's own, with its standard streams in the
+//! caller's hands.
 //!
 //! One connection of its own for each: the runtime process passes the streams' descriptors over
 //! it, tells the program's end on it, and kills the program when it is closed. Opening blocks;
@@ -14,7 +15,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::client::CallError;
 use crate::protocol::{
-    ExecOutcome, FrameDecoder, OpenExec, Request, RequestFrame, Response, ServerFrame, encode,
+    Attach, ExecOutcome, FrameDecoder, OpenExec, Request, RequestFrame, Response, ServerFrame,
+    encode,
 };
 use crate::sys::pass;
 
@@ -35,6 +37,14 @@ pub struct Session {
 /// When the program cannot be begun, or the runtime process does not answer in time.
 pub fn open(socket: &Path, exec: OpenExec, patience: Duration) -> Result<Session, CallError> {
     request(socket, Request::OpenExec(exec), patience)
+}
+
+/// Opens streams of a container's own program; waits as [`open`].
+///
+/// # Errors
+/// When the container does not run, or the runtime process does not answer in time.
+pub fn attach(socket: &Path, attach: Attach, patience: Duration) -> Result<Session, CallError> {
+    request(socket, Request::Attach(attach), patience)
 }
 
 fn request(socket: &Path, request: Request, patience: Duration) -> Result<Session, CallError> {

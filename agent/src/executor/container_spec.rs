@@ -87,7 +87,7 @@ pub(super) fn make(
     let cgroup = format!("{root}/{group}/{}/{}.{}", pod.uid, container.name, place.attempt);
     let mut spec = ContainerSpec::new(rootfs.to_string_lossy(), args, cgroup);
     spec.mounts = mounts(node, pod, container, place, &variables)?;
-    spec.env = with_defaults(pod, variables, &user);
+    spec.env = with_defaults(pod, container, variables, &user);
     spec.cwd = working_dir(container, image);
     spec.uid = user.uid;
     spec.gid = user.gid;
@@ -169,15 +169,19 @@ fn user(
     Ok(user)
 }
 
-/// `HOSTNAME` and `HOME` come from the runtime unless somebody set them.
+/// `HOSTNAME`, `HOME` and a terminal's `TERM` come from the runtime unless somebody set them.
 fn with_defaults(
     pod: &Pod,
+    container: &Container,
     variables: Vec<(String, String)>,
     user: &ResolvedUser,
 ) -> Vec<(String, String)> {
     let mut all = vec![("HOSTNAME".to_owned(), pod.hostname.clone())];
     let home = user.home.clone().unwrap_or_else(|| "/".to_owned());
     all.push(("HOME".to_owned(), home));
+    if container.tty {
+        all.push(("TERM".to_owned(), "xterm".to_owned()));
+    }
     all.extend(variables);
     all
 }

@@ -43,11 +43,19 @@ pub(super) async fn answer(path: &str) -> Response<Body> {
         Ok(Found::Folder(_)) if !path.ends_with('/') => moved(path),
         Ok(Found::Folder(names)) => whole(StatusCode::OK, "text/html; charset=utf-8", list(&names)),
         Ok(Found::File(file, len)) => content(file, len),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if no_such_file(&error) => {
             text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned())
         }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
+}
+
+/// What is not there, and what is somewhere else.
+fn no_such_file(error: &io::Error) -> bool {
+    use nix::errno::Errno::{ELOOP, ENOENT, ENOTDIR, EXDEV};
+    let number = error.raw_os_error().map(nix::errno::Errno::from_raw);
+    error.kind() == io::ErrorKind::NotFound
+        || number.is_some_and(|number| matches!(number, ENOENT | ENOTDIR | EXDEV | ELOOP))
 }
 
 fn moved(path: &str) -> Response<Body> {
@@ -197,7 +205,7 @@ mod tests {
         assert!(matches!(found("/deep/a%20b.log"), Ok(Found::File(_, 5))));
         assert!(matches!(found("/inside"), Ok(Found::File(_, 5))));
         for path in ["/absolute", "/relative", "/../secret", "/deep/%2e%2e/../secret", "/pipe"] {
-            assert!(found(path).is_err(), "{path}");
+            assert!(found(path).is_err_and(|error| no_such_file(&error)), "{path}");
         }
         let Ok(Found::Folder(names)) = found("/") else { panic!("no list") };
         assert_eq!(names, ["absolute", "deep/", "inside", "pipe", "relative"]);

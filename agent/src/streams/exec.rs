@@ -20,15 +20,18 @@ use bramble_runtime::session::{self, Session};
 use bramble_runtime::terminal::{TerminalSize, resize};
 use bramble_shared::frame::{FrameDecoder, encode};
 use bramble_shared::link::{
-    ContainerState, EXEC_PIECE_LEN_MAX, ExecInput, ExecOutput, ExecRequest, ExecStreams,
+    AttachRequest, ContainerState, EXEC_PIECE_LEN_MAX, ExecInput, ExecOutput, ExecRequest,
+    ExecStreams,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
 use super::terminal_end::End;
+use crate::executor::all_containers;
 use crate::node::Node;
 use crate::records;
+use crate::runtime_link::RuntimeLink;
 
 /// Longest wait for the runtime process to begin a program.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);
@@ -46,7 +49,7 @@ type Refusal = (u16, String);
 pub(crate) async fn serve_exec<S: AsyncRead + AsyncWrite + Unpin>(
     node: &Node,
     request: ExecRequest,
-    mut decoder: FrameDecoder,
+    decoder: FrameDecoder,
     stream: &mut S,
 ) {
     let place = node.stream_places.enter();
@@ -54,6 +57,29 @@ pub(crate) async fn serve_exec<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(_) => begin(node, request).await,
         Err(message) => Err((429, message.clone())),
     };
+    serve(begun, decoder, stream).await;
+}
+
+/// Serves somebody who is attached to a container's own program.
+pub(crate) async fn serve_attach<S: AsyncRead + AsyncWrite + Unpin>(
+    node: &Node,
+    request: AttachRequest,
+    decoder: FrameDecoder,
+    stream: &mut S,
+) {
+    let place = node.stream_places.enter();
+    let begun = match &place {
+        Ok(_) => attach(node, request).await,
+        Err(message) => Err((429, message.clone())),
+    };
+    serve(begun, decoder, stream).await;
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    begun: Result<Program, Refusal>,
+    mut decoder: FrameDecoder,
+    stream: &mut S,
+) {
     let last = match begun {
         Ok(program) => {
             decoder.set_len_max(INPUT_LEN_MAX);
@@ -81,10 +107,36 @@ struct Program {
     input: Option<End>,
     outputs: Vec<Output>,
     terminal: bool,
+    /// Whose input ends with the client's, if it is to.
+    input_of: Option<(RuntimeLink, String)>,
+}
+
+async fn attach(node: &Node, request: AttachRequest) -> Result<Program, Refusal> {
+    let AttachRequest { uid, container, stdin, stdout, stderr } = request;
+    let id = running_container(node, &uid, &container)?;
+    let record = records::read(&node.records_dir(), &uid).ok_or_else(|| not_found(&container))?;
+    let spec = all_containers(&record.pod).find(|each| each.name == container);
+    let terminal = spec.is_some_and(|spec| spec.tty);
+    let socket = RunDir::new(&node.config.run_dir).runtime_socket();
+    let wanted = runtime::Attach { id: id.clone(), stdin, stdout, stderr };
+    let opening = move || session::attach(&socket, wanted, BEGIN_TIME_MAX);
+    let opened = tokio::task::spawn_blocking(opening).await.map_err(|error| broken(&error))?;
+    let session = opened.map_err(|error| refusal(&error, &container))?;
+    let streams = match terminal {
+        true => ExecStreams::Terminal { columns: 80, rows: 24 },
+        false => ExecStreams::Pipes { stdin, stdout, stderr },
+    };
+    let mut program = match terminal {
+        true => Program::at_terminal(session, stdout),
+        false => Program::new(session, streams),
+    }
+    .map_err(|error| broken(&error))?;
+    program.input_of = Some((node.runtime.clone(), id));
+    Ok(program)
 }
 
 async fn begin(node: &Node, request: ExecRequest) -> Result<Program, Refusal> {
-    let id = running_container(node, &request)?;
+    let id = running_container(node, &request.uid, &request.container)?;
     let exec = ExecContainer {
         id,
         args: request.command,
@@ -107,10 +159,10 @@ async fn begin(node: &Node, request: ExecRequest) -> Result<Program, Refusal> {
 }
 
 /// The id of a container in the runtime, if it runs.
-fn running_container(node: &Node, request: &ExecRequest) -> Result<String, Refusal> {
-    let not_found = || not_found(&request.container);
-    let record = records::read(&node.records_dir(), &request.uid).ok_or_else(not_found)?;
-    let container = record.containers.iter().find(|each| each.name == request.container);
+fn running_container(node: &Node, uid: &str, name: &str) -> Result<String, Refusal> {
+    let not_found = || not_found(name);
+    let record = records::read(&node.records_dir(), uid).ok_or_else(not_found)?;
+    let container = record.containers.iter().find(|each| each.name == name);
     let container = container.ok_or_else(not_found)?;
     match container.state {
         ContainerState::Running { .. } => Ok(container.container_id.clone()),
@@ -170,7 +222,22 @@ impl Program {
                 (Some(input), true)
             }
         };
-        Ok(Self { connection, decoder, input, outputs, terminal })
+        Ok(Self { connection, decoder, input, outputs, terminal, input_of: None })
+    }
+
+    /// The container's own terminal: what it shows comes through a pipe, since the log has it, too.
+    fn at_terminal(session: Session, stdout: bool) -> io::Result<Self> {
+        let Session { descriptors, connection, decoder } = session;
+        connection.set_nonblocking(true)?;
+        let connection = UnixStream::from_std(connection)?;
+        let mut ends = descriptors.into_iter().map(End::new);
+        let mut next = || ends.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+        let input = Some(next()?);
+        let mut outputs: Vec<Output> = Vec::new();
+        if stdout {
+            outputs.push((next()?, ExecOutput::Stdout));
+        }
+        Ok(Self { connection, decoder, input, outputs, terminal: true, input_of: None })
     }
 
     /// Runs to the end of the program or of the stream; what is to be said last is returned, if
@@ -181,7 +248,7 @@ impl Program {
         decoder: FrameDecoder,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Option<ExecOutput> {
-        let Self { connection, decoder: told, input, outputs, terminal } = self;
+        let Self { connection, decoder: told, input, outputs, terminal, input_of } = self;
         let (pieces, waiting) = mpsc::channel(WAITING_MAX);
         let (over, is_over) = watch::channel(false);
         let output = async {
@@ -211,7 +278,7 @@ impl Program {
                 }
                 Err(_gone) => None,
             },
-            () = take_input(reader, decoder, input, terminal) => None,
+            () = take_input(reader, decoder, input, terminal, input_of) => None,
         }
     }
 }
@@ -265,6 +332,7 @@ async fn take_input(
     mut decoder: FrameDecoder,
     input: Option<End>,
     terminal: bool,
+    input_of: Option<(RuntimeLink, String)>,
 ) {
     let mut input = input;
     let mut chunk = vec![0; 16 * 1024];
@@ -284,7 +352,14 @@ async fn take_input(
                     let _gone = end.write_all(&[END_OF_TRANSMISSION]).await;
                 }
             }
-            Ok(Some(ExecInput::End)) => input = None,
+            Ok(Some(ExecInput::End)) => {
+                input = None;
+                if let Some((runtime, id)) = &input_of
+                    && let Err(error) = runtime.close_input(id).await
+                {
+                    tracing::debug!(%error, id, "the input of a container was not ended");
+                }
+            }
             Ok(Some(ExecInput::Resize { columns, rows })) => {
                 if let Some(end) = input.as_ref().filter(|_| terminal) {
                     let _gone = resize(end.descriptor(), TerminalSize { columns, rows });
@@ -365,8 +440,8 @@ mod tests {
         let frames = [ExecInput::Data(b"hello".to_vec()), ExecInput::End]
             .map(|frame| encode(&frame).unwrap())
             .concat();
-        take_input(&frames[..], FrameDecoder::with_len_max(INPUT_LEN_MAX), Some(input), false)
-            .await;
+        let decoder = FrameDecoder::with_len_max(INPUT_LEN_MAX);
+        take_input(&frames[..], decoder, Some(input), false, None).await;
         let mut text = String::new();
         program.read_to_string(&mut text).unwrap();
         assert_eq!(text, "hello");
@@ -380,6 +455,6 @@ mod tests {
         let (_reader, ours) = io::pipe().unwrap();
         let input = End::new(ours.into()).unwrap();
         // It returns, and the other end has got nothing.
-        take_input(&giant[..], decoder, Some(input), false).await;
+        take_input(&giant[..], decoder, Some(input), false, None).await;
     }
 }

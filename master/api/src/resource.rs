@@ -261,6 +261,8 @@ pub enum Handler {
     Finalize,
     /// A token of a service account.
     Token,
+    /// The own program of one of a pod's containers.
+    Attach,
     /// A program in one of a pod's containers.
     Exec,
     /// Connections to a pod's ports.

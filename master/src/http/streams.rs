@@ -49,6 +49,7 @@ pub(super) struct Asked<'a> {
 /// What a request becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
+    Attach,
     Exec,
     PortForward,
     Log,
@@ -58,6 +59,7 @@ pub(super) enum Stream {
 /// Which stream a part of an object is, if it is one for who asks with these headers.
 pub(super) fn stream(resource: &Resource, part: &str, headers: &HeaderMap) -> Option<Stream> {
     match resource.subresource(part)?.handler {
+        Handler::Attach => Some(Stream::Attach),
         Handler::Exec => Some(Stream::Exec),
         Handler::PortForward => Some(Stream::PortForward),
         Handler::PodProxy => Some(Stream::Proxy(To::Pod)),
@@ -91,6 +93,7 @@ pub(super) async fn handle(
         return Err(Status::method_not_supported(call.resource, method.as_str()));
     }
     match stream {
+        Stream::Attach => exec::attach(call, asked.parts, asked.upgrade).await,
         Stream::Exec => exec::handle(call, asked.parts, asked.upgrade).await,
         Stream::PortForward => port_forward::handle(call, asked.parts, asked.upgrade).await,
         Stream::Log => log::handle(call, asked.parts, asked.upgrade).await,

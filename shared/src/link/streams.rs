@@ -28,6 +28,24 @@ pub enum StreamRequest {
     Reach(DialRequest),
     /// The node's own pages; requests of HTTP/1.1 follow.
     NodePages,
+    /// The streams of a container's own program, as for [`StreamRequest::Exec`]; it goes on when the
+    /// stream ends.
+    Attach(AttachRequest),
+}
+
+/// A container that somebody wants to be attached to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachRequest {
+    /// Uid of the pod.
+    pub uid: String,
+    /// Container.
+    pub container: String,
+    /// Input is sent.
+    pub stdin: bool,
+    /// Output is wanted.
+    pub stdout: bool,
+    /// What it writes as errors is wanted.
+    pub stderr: bool,
 }
 
 /// Most bytes of a program's input or output in one frame.

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Runtime;
-use super::container::{Container, parking_key};
+use super::container::{Container, input_key, parking_key, terminal_key};
 use super::exits::Ended;
 use super::record::Record;
 use super::requests::Deletion;
@@ -87,6 +87,8 @@ impl Runtime {
                 container.add_pipe(stream, pipe);
             }
         }
+        container.input = parked.remove(&input_key(id));
+        container.terminal = parked.remove(&terminal_key(id));
         container.end_output_without_pipes();
         match state {
             // Whoever asked for it is gone, or will learn from the list that it is not there.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use super::attached::Attached;
 use super::operation::read_pipe;
 use super::record::Record;
 use crate::output::{OutputRing, Stream};
@@ -21,6 +22,12 @@ pub(super) struct Container {
     waits_since_ms: Option<u64>,
     retry: bool,
     output_ended: bool,
+    /// Where input goes, if it has any; not for a terminal.
+    pub(super) input: Option<OwnedFd>,
+    /// The master of its terminal arrives here.
+    pub(super) terminal: Option<OwnedFd>,
+    /// Who is attached to it.
+    pub(super) attached: Vec<Attached>,
     /// Its init is not a child of this process: becomes readable when it ends.
     pub(super) adopted: Option<OwnedFd>,
     /// An adopted init has ended; since when its exit is awaited, in milliseconds.
@@ -58,6 +65,9 @@ impl Container {
             waits_since_ms: None,
             retry: false,
             output_ended: false,
+            input: None,
+            terminal: None,
+            attached: Vec::new(),
             adopted: None,
             awaits_exit_since_ms: None,
         }
@@ -66,6 +76,22 @@ impl Container {
     /// Adds a pipe to read from.
     pub(super) fn add_pipe(&mut self, stream: Stream, pipe: OwnedFd) {
         self.pipes.push((stream, pipe));
+    }
+
+    /// Where input goes.
+    pub(super) fn input_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.input.as_ref().map(|input| input.as_fd())
+    }
+
+    /// The socket on which the master of its terminal is to arrive.
+    pub(super) fn terminal_to_come(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal.as_ref().map(|socket| socket.as_fd())
+    }
+
+    /// The master of its terminal, for input and for its size.
+    pub(super) fn master(&self) -> Option<BorrowedFd<'_>> {
+        let terminal = self.record.streams.terminal;
+        self.pipes.first().filter(|_| terminal).map(|(_, pipe)| pipe.as_fd())
     }
 
     /// Returns the pid of its init while it has one that was not reaped.
@@ -117,8 +143,13 @@ impl Container {
         self.awaits_exit_since_ms.is_some()
     }
 
-    /// Reads again if the log writer took something, or drops the oldest when it was too slow.
+    /// Reads again if the log writer took something, or drops the oldest when it was too slow. The
+    /// same for who is attached, who is cut off then.
     pub(super) fn resume_output(&mut self, now_ms: u64) {
+        self.attached.retain_mut(|one| one.flush(now_ms));
+        if self.attached.iter().any(Attached::is_behind) {
+            return;
+        }
         let (Some(since), Some(ring)) = (self.waits_since_ms, &mut self.ring) else {
             self.waits_since_ms = None;
             return;
@@ -149,6 +180,10 @@ impl Container {
         let mut ended = Vec::new();
         'pipes: for (stream, pipe) in &self.pipes {
             while round < ROUND_LEN_MAX {
+                if self.attached.iter().any(Attached::is_behind) {
+                    self.waits_since_ms = Some(now_ms);
+                    break 'pipes;
+                }
                 if let Some(ring) = &mut self.ring
                     && ring.full(READ_SPACE)
                 {
@@ -166,7 +201,9 @@ impl Container {
                 }
                 round += len;
                 drained.appended = true;
-                append(self.ring.as_mut(), *stream, now_us, buffer.get(..len).unwrap_or_default());
+                let bytes = buffer.get(..len).unwrap_or_default();
+                append(self.ring.as_mut(), *stream, now_us, bytes);
+                self.attached.iter_mut().for_each(|one| one.take(*stream, bytes, now_ms));
             }
         }
         self.pipes.retain(|(stream, _)| !ended.contains(stream));
@@ -181,7 +218,7 @@ impl Container {
 
     /// Takes what is left in the pipes and closes them: nothing of the container runs any more.
     /// Returns the keys of the closed pipes.
-    pub(super) fn finish_output(&mut self, now_us: u64) -> Vec<String> {
+    pub(super) fn finish_output(&mut self, now_us: u64, now_ms: u64) -> Vec<String> {
         let pipes = std::mem::take(&mut self.pipes);
         let mut buffer = [0; READ_LEN];
         let mut keys = Vec::new();
@@ -191,13 +228,17 @@ impl Container {
                 && len > 0
                 && left > 0
             {
-                append(self.ring.as_mut(), stream, now_us, buffer.get(..len).unwrap_or_default());
+                let bytes = buffer.get(..len).unwrap_or_default();
+                append(self.ring.as_mut(), stream, now_us, bytes);
+                self.attached.iter_mut().for_each(|one| one.take(stream, bytes, now_ms));
                 left = left.saturating_sub(len);
             }
             keys.push(parking_key(&self.record.id, stream));
         }
         self.waits_since_ms = None;
         self.end_output();
+        keys.extend(self.input.take().map(|_| input_key(&self.record.id)));
+        keys.extend(self.terminal.take().map(|_| terminal_key(&self.record.id)));
         keys
     }
 
@@ -216,7 +257,7 @@ impl Container {
 
     /// Without pipes that could be read there is no more output to come.
     pub(super) fn end_output_without_pipes(&mut self) {
-        if self.pipes.is_empty() {
+        if self.pipes.is_empty() && self.terminal.is_none() {
             self.end_output();
         }
     }
@@ -228,6 +269,16 @@ pub(super) fn parking_key(id: &str, stream: Stream) -> String {
         Stream::Stdout => format!("{id}/1"),
         Stream::Stderr => format!("{id}/2"),
     }
+}
+
+/// Key of a container's input at the supervisor.
+pub(super) fn input_key(id: &str) -> String {
+    format!("{id}/0")
+}
+
+/// Key of the socket on which the master of a container's terminal is to arrive.
+pub(super) fn terminal_key(id: &str) -> String {
+    format!("{id}/t")
 }
 
 fn append(ring: Option<&mut OutputRing>, stream: Stream, now_us: u64, data: &[u8]) {

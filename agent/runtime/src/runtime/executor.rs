@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, execv};
 use oci_spec::runtime::Spec;
 
+use super::own_terminal;
 use crate::protocol::{Failure, FailureReason};
 
 /// Marks our own text in the chain of errors that libcontainer passes on as one string.
@@ -108,6 +109,10 @@ impl Executor for ProgramExecutor {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let (args, path) = args_and_path(spec);
         let program = find(&args, &path).map_err(ExecutorError::Other)?;
+        if own_terminal::wanted(spec) {
+            own_terminal::take()
+                .map_err(|error| ExecutorError::Other(format!("no terminal: {error}")))?;
+        }
         let file =
             CString::new(program.as_os_str().as_bytes()).map_err(|_| ExecutorError::InvalidArg)?;
         let args = args

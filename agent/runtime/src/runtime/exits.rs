@@ -62,7 +62,9 @@ impl Runtime {
     /// Records the end of a container's init and tells everyone.
     pub(super) fn container_ended(&mut self, id: &str, end: Option<Ended>) {
         // What it wrote last, before the news of its end.
+        self.take_terminal(id);
         self.drain(id);
+        self.detach_all(id);
         let Some(container) = self.containers.get_mut(id) else { return };
         let oom_killed = self.cgroups.oom_kills(&container.record.cgroup_path) > 0;
         let exit = match end {

@@ -15,6 +15,7 @@ use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::pipe2;
 
@@ -24,7 +25,7 @@ use super::entry::Entry;
 use super::executor::{ProgramExecutor, failure_in};
 use crate::cgroup::Cgroups;
 use crate::process::die_with_parent;
-use crate::protocol::{Failure, FailureReason, FrameDecoder, encode};
+use crate::protocol::{Failure, FailureReason, FrameDecoder, OwnStreams, encode};
 use crate::sys::{descriptors, fork, signals};
 
 /// A child at work; ends with the pid of a container's process, or a failure.
@@ -44,21 +45,50 @@ pub(super) struct Stdio {
     stderr: OwnedFd,
 }
 
+/// What is kept of a process' standard streams.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Pipes {
+        /// Write end, if the process has an input.
+        stdin: Option<OwnedFd>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
+    /// The master of its terminal arrives here when its program is begun.
+    Terminal(OwnedFd),
+}
+
 impl Stdio {
-    /// Makes a process' standard streams; returns the read ends of stdout and stderr.
+    /// Makes a process' standard streams; returns the other ends.
     ///
     /// The pipes belong to the process' user, so that it may open `/dev/stdout` again.
-    pub(super) fn open(uid: u32, gid: u32) -> io::Result<(Self, OwnedFd, OwnedFd)> {
-        let stdin = File::open("/dev/null")?.into();
+    pub(super) fn open(uid: u32, gid: u32, streams: OwnStreams) -> io::Result<(Self, Kept)> {
+        let null = || -> io::Result<OwnedFd> {
+            Ok(File::options().read(true).write(true).open("/dev/null")?.into())
+        };
+        if streams.terminal {
+            let flags = SockFlag::SOCK_CLOEXEC;
+            let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+            let stdio = Self { stdin: theirs, stdout: null()?, stderr: null()? };
+            return Ok((stdio, Kept::Terminal(ours)));
+        }
+        let own = |end: &OwnedFd| nix::unistd::fchown(end, Some(uid.into()), Some(gid.into()));
+        let (stdin, stdin_write) = if streams.stdin {
+            let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+            own(&read)?;
+            (read, Some(write))
+        } else {
+            (null()?, None)
+        };
         let (stdout_read, stdout) = pipe2(OFlag::O_CLOEXEC)?;
         let (stderr_read, stderr) = pipe2(OFlag::O_CLOEXEC)?;
-        for end in [&stdout, &stderr] {
-            nix::unistd::fchown(end, Some(uid.into()), Some(gid.into()))?;
-        }
+        own(&stdout)?;
+        own(&stderr)?;
         for end in [&stdout_read, &stderr_read] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        Ok((Self { stdin, stdout, stderr }, stdout_read, stderr_read))
+        let kept = Kept::Pipes { stdin: stdin_write, stdout: stdout_read, stderr: stderr_read };
+        Ok((Self { stdin, stdout, stderr }, kept))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::ContainerState;
+use crate::protocol::{ContainerState, OwnStreams};
 use crate::whole_file;
 
 /// A container as it is remembered.
@@ -22,6 +22,7 @@ pub(super) struct Record {
     pub(super) log_file: Option<String>,
     pub(super) stdio_budget_bytes: u32,
     pub(super) singleton: bool,
+    pub(super) streams: OwnStreams,
 }
 
 impl Record {

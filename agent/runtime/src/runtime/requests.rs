@@ -13,9 +13,10 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
 use super::bundle::Bundle;
-use super::container::{Container, parking_key};
+use super::container::{Container, input_key, parking_key, terminal_key};
 use super::exec::ExecPlan;
-use super::operation::{Operation, Stdio};
+use super::operation::{Kept, Operation, Stdio};
+use super::own_terminal;
 use super::record::Record;
 use super::{Runtime, io_failure};
 use crate::cgroup::SetLimitsError;
@@ -78,6 +79,8 @@ impl Runtime {
             Request::Delete { id, force } => self.delete(from, &id, force),
             Request::List => Ok(Some(self.list())),
             Request::Update { id, limits } => self.update(&id, limits).map(Some),
+            Request::Attach(attach) => self.attach(from, &attach).map(|()| None),
+            Request::CloseInput { id } => self.close_input(&id).map(Some),
             Request::Exec(exec) => self.exec(from, &exec).map(|()| None),
             Request::OpenExec(open) => self.open_exec(from, &open).map(|()| None),
             Request::Subscribe => {
@@ -114,6 +117,10 @@ impl Runtime {
         }
         let spec = parse_spec(&create.spec_json)?;
         let (cgroup_path, uid, gid) = facts_of(&spec)?;
+        let mut spec = spec;
+        if create.streams.terminal {
+            own_terminal::want(&mut spec);
+        }
         let bundle = Bundle::new(spec, &self.cgroups, &cgroup_path)
             .map_err(|error| Failure::new(FailureReason::Invalid, error.to_string()))?;
         if create.singleton {
@@ -160,14 +167,27 @@ impl Runtime {
             log_file: create.log_file.clone(),
             stdio_budget_bytes: budget,
             singleton: create.singleton,
+            streams: create.streams,
         };
         record.save(&directory)?;
-        let (stdio, stdout, stderr) = Stdio::open(uid, gid)?;
-        self.park(&parking_key(id, Stream::Stdout), &stdout);
-        self.park(&parking_key(id, Stream::Stderr), &stderr);
+        let (stdio, kept) = Stdio::open(uid, gid, create.streams)?;
         let mut container = Container::new(record, directory.clone(), ring);
-        container.add_pipe(Stream::Stdout, stdout);
-        container.add_pipe(Stream::Stderr, stderr);
+        match kept {
+            Kept::Pipes { stdin, stdout, stderr } => {
+                self.park(&parking_key(id, Stream::Stdout), &stdout);
+                self.park(&parking_key(id, Stream::Stderr), &stderr);
+                container.add_pipe(Stream::Stdout, stdout);
+                container.add_pipe(Stream::Stderr, stderr);
+                if let Some(stdin) = stdin {
+                    self.park(&input_key(id), &stdin);
+                    container.input = Some(stdin);
+                }
+            }
+            Kept::Terminal(socket) => {
+                self.park(&terminal_key(id), &socket);
+                container.terminal = Some(socket);
+            }
+        }
         let root = self.run_dir.libcontainer();
         let operation = Operation::create(id, &root, &directory, stdio, bundle, &self.cgroups)?;
         self.containers.insert(id.clone(), container);
@@ -390,12 +410,13 @@ impl Runtime {
     /// Removes all that this process keeps of a container.
     fn forget(&mut self, id: &str) {
         let keys = match self.containers.get_mut(id) {
-            Some(container) => container.finish_output(wall_us()),
+            Some(container) => container.finish_output(wall_us(), monotonic_ms()),
             None => Vec::new(),
         };
         for key in keys {
             self.unpark(&key);
         }
+        self.detach_all(id);
         if let Some(container) = self.containers.remove(id)
             && container.record.singleton
         {

@@ -13,7 +13,7 @@ use bramble_runtime::cgroup::Cgroups;
 use bramble_runtime::client::RuntimeClient;
 use bramble_runtime::clock::monotonic_ms;
 use bramble_runtime::logs::{self, LogFiles};
-use bramble_runtime::protocol::{ContainerState, CreateContainer, Event, Exit};
+use bramble_runtime::protocol::{ContainerState, CreateContainer, Event, Exit, OwnStreams};
 use bramble_runtime::run_dir::RunDir;
 use bramble_runtime::spec::{self, ContainerSpec, image_root};
 
@@ -118,6 +118,7 @@ impl Node {
             log_file: Some(self.log_file(id).to_str().unwrap().to_owned()),
             stdio_budget_bytes: 0,
             singleton: false,
+            streams: OwnStreams::default(),
         }
     }
 

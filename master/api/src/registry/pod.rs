@@ -9,6 +9,14 @@ pub(super) static PODS: Row = Row {
     categories: &["all"],
     subresources: &[
         Subresource {
+            name: "attach",
+            group: "",
+            version: "v1",
+            kind: "PodAttachOptions",
+            verbs: &["create", "get"],
+            handler: Handler::Attach,
+        },
+        Subresource {
             name: "binding",
             group: "",
             version: "v1",

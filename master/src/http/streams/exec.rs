@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bramble_api::Status;
 use bramble_shared::link::{
-    EXEC_PIECE_LEN_MAX, ExecInput, ExecOutput, ExecRequest, ExecStreams, StreamRequest,
+    AttachRequest, EXEC_PIECE_LEN_MAX, ExecInput, ExecOutput, ExecRequest, ExecStreams,
+    StreamRequest,
 };
 use futures_util::io::{AsyncReadExt as _, ReadHalf, WriteHalf};
 use http::Response;
@@ -45,9 +46,6 @@ pub(super) async fn handle(
 ) -> Result<Response<Body>, Status> {
     let options = ExecOptions::parse(parts.uri.query().unwrap_or_default())?;
     let target = target::find(call, options.container.as_deref()).await?;
-    let (name, protocol) = upgrade::choose(call.headers, PROTOCOLS)?;
-    let answer = upgrade::accept(call.headers, name)?;
-    let place = call.api.sessions.enter(call.identity)?;
     let streams = if options.tty {
         // Until the client says how large its own is.
         ExecStreams::Terminal { columns: 80, rows: 24 }
@@ -61,7 +59,38 @@ pub(super) async fn handle(
         command: options.command,
         streams,
     };
-    let stream = call.api.nodes.open_stream(&target.pod.node, StreamRequest::Exec(request)).await?;
+    begin(call, &target.pod.node, StreamRequest::Exec(request), on_upgrade).await
+}
+
+/// Answers a request to be attached to a container's own program.
+///
+/// # Errors
+///
+/// As [`handle`].
+pub(super) async fn attach(
+    call: &Call<'_>,
+    parts: &Parts,
+    on_upgrade: OnUpgrade,
+) -> Result<Response<Body>, Status> {
+    let options = ExecOptions::of_streams(parts.uri.query().unwrap_or_default())?;
+    let target = target::find(call, options.container.as_deref()).await?;
+    let ExecOptions { stdin, stdout, stderr, .. } = options;
+    let (uid, container) = (target.pod.uid, target.container);
+    let request = StreamRequest::Attach(AttachRequest { uid, container, stdin, stdout, stderr });
+    begin(call, &target.pod.node, request, on_upgrade).await
+}
+
+/// Asks a node for a program's streams, and changes the connection once they are there.
+async fn begin(
+    call: &Call<'_>,
+    node: &str,
+    request: StreamRequest,
+    on_upgrade: OnUpgrade,
+) -> Result<Response<Body>, Status> {
+    let (name, protocol) = upgrade::choose(call.headers, PROTOCOLS)?;
+    let answer = upgrade::accept(call.headers, name)?;
+    let place = call.api.sessions.enter(call.identity)?;
+    let stream = call.api.nodes.open_stream(node, request).await?;
     let (program, first) = Program::begin(stream).await?;
     let stopping = call.api.stopping.clone();
     call.api.pool.spawn(call.identity.clone(), async move {

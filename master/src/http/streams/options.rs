@@ -22,6 +22,21 @@ impl ExecOptions {
     ///
     /// 400 when a value cannot be read, or nothing is asked for.
     pub(super) fn parse(query: &str) -> Result<Self, Status> {
+        let options = Self::of_streams(query)?;
+        if options.command.is_empty() {
+            return Err(Status::bad_request(
+                "you must specify at least 1 command for the container",
+            ));
+        }
+        Ok(options)
+    }
+
+    /// Reads a query in which a command means nothing: the program runs already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub(super) fn of_streams(query: &str) -> Result<Self, Status> {
         let mut options = Self {
             command: Vec::new(),
             container: None,
@@ -48,11 +63,6 @@ impl ExecOptions {
                 "tty" => options.tty = flag()?,
                 _ => {}
             }
-        }
-        if options.command.is_empty() {
-            return Err(Status::bad_request(
-                "you must specify at least 1 command for the container",
-            ));
         }
         if !(options.stdin || options.stdout || options.stderr) {
             return Err(Status::bad_request(
