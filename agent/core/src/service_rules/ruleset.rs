@@ -194,7 +194,7 @@ fn hooks(plan: &Plan<'_>) -> String {
     format!(
         "  chain services {{
     ip daddr . meta l4proto . th dport vmap @service_ips
-    ip daddr 127.0.0.0/8 return
+    ip saddr 127.0.0.0/8 ip daddr 127.0.0.0/8 return
     fib daddr type local meta l4proto . th dport vmap @node_ports
     fib daddr type local jump host_ports
   }}
