@@ -31,7 +31,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         name: "containers/process-bomb",
         must: "a container that forks for ever costs its node nothing else",
-        core: false,
+        core: true,
         restarts_master: false,
         run: process_bomb,
     },
