@@ -475,7 +475,8 @@ mod tests {
         check(&[1, 0, 0, 0, 9], DecodeError::Version { found: 9 });
         check(&[0, 0, 0, 0], DecodeError::Length { len: 0 });
         check(&[255, 255, 255, 255], DecodeError::Length { len: 0xffff_ffff });
-        check(&[2, 0, 0, 0, 1, 7], DecodeError::Malformed);
-        check(&[4, 0, 0, 0, 1, 7, 4, 0], DecodeError::TrailingBytes { extra: 1 });
+        check(&[2, 0, 0, 0, PROTOCOL_VERSION, 7], DecodeError::Malformed);
+        let trailing = [4, 0, 0, 0, PROTOCOL_VERSION, 7, 4, 0];
+        check(&trailing, DecodeError::TrailingBytes { extra: 1 });
     }
 }

@@ -89,6 +89,10 @@ fn item(kind: Type<'_>, number: usize) -> Value {
                 .filter_map(|field| Some((field.name().to_owned(), scalar(field.kind(), number)?)));
             Value::Object(fields.collect())
         }
+        Type::Union(message) => {
+            let mut shapes = message.fields().map(|field| item(field.kind(), number));
+            shapes.find(|shape| !shape.is_null()).unwrap_or_default()
+        }
         Type::Any | Type::FieldsV1 => json!({}),
         _ => scalar(kind, number).unwrap_or_default(),
     }

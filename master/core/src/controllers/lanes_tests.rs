@@ -149,7 +149,9 @@ fn take(model: &mut Model, contacts: &mut Contacts, step: &Step) {
             }
         }
         Step::Remove { object } => {
-            if let Some(key) = pick(model, object, |_| true) {
+            // A namespace goes when nothing is in it any more, and not before.
+            let removable = |resource: &Resource| *resource != Resource::NAMESPACES;
+            if let Some(key) = pick(model, object, removable) {
                 model.remove(&key);
             }
         }

@@ -164,9 +164,11 @@ impl Model {
 
     /// Runs all lanes until none has anything to look at; fails if that never happens.
     pub(crate) fn settle_lanes(&mut self, contacts: &Contacts) {
+        let mut last = Vec::new();
         for _ in 0..ROUNDS_MAX {
             self.lanes.note_contacts(&self.snapshot, contacts);
             let mut quiet = true;
+            last.clear();
             for lane in LANES {
                 let power = BTreeMap::new();
                 let world = World {
@@ -178,6 +180,7 @@ impl Model {
                 };
                 let run = self.lanes.run(lane, &world);
                 quiet &= run.actions.is_empty();
+                last.extend(run.actions.iter().map(|action| format!("{lane:?}: {action:?}")));
                 if !self.execute(run.actions) {
                     // As the shell does.
                     self.lanes.note_failed(lane, run.keys, NOW);
@@ -187,7 +190,7 @@ impl Model {
                 return;
             }
         }
-        panic!("lanes never settle");
+        panic!("lanes never settle, the last round was {last:#?}");
     }
 
     /// What a pass over everything would still do.
@@ -302,6 +305,9 @@ impl Model {
         }
         object["metadata"]["finalizers"] = json!(finalizers);
         object["metadata"]["deletionTimestamp"] = json!(NOW);
+        if let Some(seconds) = grace {
+            object["metadata"]["deletionGracePeriodSeconds"] = json!(seconds);
+        }
         if target.resource == Resource::NAMESPACES {
             object["status"]["phase"] = json!("Terminating");
         }

@@ -3,6 +3,8 @@
 //!
 //! Node lifecycle calls it with its own keys; evicting is that one's business.
 
+use serde_json::json;
+
 use super::Outcome;
 use crate::action::{Action, Target};
 use crate::snapshot::Snapshot;
@@ -42,7 +44,8 @@ pub(super) fn remove_out_of_service(
 
 /// Removes pods without a node that are to go: nobody would ever confirm their end.
 pub(super) fn remove_unbound(snapshot: &Snapshot, budget: &mut usize, outcome: &mut Outcome) {
-    let going = snapshot.pending_pods().filter(|pod| pod.meta.deleting());
+    let unbound = snapshot.pods().values().filter(|pod| pod.node_name.is_none());
+    let going = unbound.filter(|pod| pod.meta.deleting());
     remove(going.map(|pod| &**pod), budget, outcome);
 }
 
@@ -63,17 +66,25 @@ pub(super) fn remove_surplus(
     remove(oldest.into_iter().take(surplus), budget, outcome);
 }
 
+/// As upstream, a pod fails before it is removed: whoever holds it by a finalizer, such as a Job that
+/// counts its pods, sees how it ended. One that was removed already waits for that.
 fn remove<'a>(pods: impl Iterator<Item = &'a PodView>, budget: &mut usize, outcome: &mut Outcome) {
-    for pod in pods.take(*budget) {
+    let removed =
+        |pod: &PodView| pod.terminated() && pod.meta.deletion_grace_period_seconds == Some(0);
+    for pod in pods.filter(|pod| !removed(pod)).take(*budget) {
         *budget -= 1;
         let target = Target::of(&Resource::PODS, &pod.meta);
-        outcome.actions.push(Action::Delete { target, grace_seconds: Some(0), propagation: None });
+        outcome.actions.push(if pod.terminated() {
+            Action::Delete { target, grace_seconds: Some(0), propagation: None }
+        } else {
+            Action::UpdateStatus { target, patch: json!({"status": {"phase": "Failed"}}) }
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::super::model::{Model, NOW};
     use super::*;
@@ -105,6 +116,20 @@ mod tests {
             remove_surplus(snapshot, 2, budget, outcome);
         });
         assert_eq!(names(&model), ["a", "b", "old"]);
+    }
+
+    #[test]
+    fn a_pod_that_somebody_holds_fails_and_is_removed_once() {
+        let mut model = Model::new();
+        let held = json!({"metadata": {"finalizers": ["batch.kubernetes.io/job-tracking"]},
+            "spec": {"nodeName": "gone"}, "status": {"phase": "Running"}});
+        model.put("/core/pods/d/held", held);
+        settle(&mut model, |snapshot, budget, outcome| {
+            remove_orphans(snapshot, "gone", budget, outcome);
+        });
+        let pod = model.get("/core/pods/d/held");
+        assert_eq!(pod["status"]["phase"], "Failed");
+        assert!(pod["metadata"]["deletionTimestamp"].is_string());
     }
 
     #[test]
