@@ -11,7 +11,6 @@ use futures_util::io::{AsyncReadExt as _, ReadHalf, WriteHalf};
 use http::Response;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -92,21 +91,7 @@ async fn begin(
     let place = call.api.sessions.enter(call.identity)?;
     let stream = call.api.nodes.open_stream(node, request).await?;
     let (program, first) = Program::begin(stream).await?;
-    let stopping = call.api.stopping.clone();
-    call.api.pool.spawn(call.identity.clone(), async move {
-        let _place = place;
-        let mut stopping = stopping;
-        match on_upgrade.await {
-            Ok(upgraded) => {
-                let serving = serve(TokioIo::new(upgraded), protocol, first, program);
-                tokio::select! {
-                    () = serving => {}
-                    _ = stopping.wait_for(|stop| *stop) => {}
-                }
-            }
-            Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
-        }
-    });
+    upgrade::go_on(call, place, on_upgrade, move |client| serve(client, protocol, first, program));
     Ok(answer)
 }
 

@@ -6,7 +6,6 @@ use futures_util::{Stream, StreamExt as _};
 use http::Response;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
@@ -37,13 +36,7 @@ pub(super) async fn handle(
     let answer = upgrade::accept(&parts.headers, name)?;
     let place = call.api.sessions.enter(call.identity)?;
     let chunks = logs::open(call).await?;
-    call.api.pool.spawn(call.identity.clone(), async move {
-        let _place = place;
-        match on_upgrade.await {
-            Ok(upgraded) => serve(TokioIo::new(upgraded), chunks).await,
-            Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
-        }
-    });
+    upgrade::go_on(call, place, on_upgrade, |client| serve(client, chunks));
     Ok(answer)
 }
 

@@ -17,7 +17,6 @@ use futures_util::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use http::Response;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -56,17 +55,7 @@ pub(super) async fn handle(
     let answer = upgrade::accept(&parts.headers, name)?;
     let place = call.api.sessions.enter(call.identity)?;
     let nodes = Arc::clone(&call.api.nodes);
-    let mut stopping = call.api.stopping.clone();
-    call.api.pool.spawn(call.identity.clone(), async move {
-        let _place = place;
-        match on_upgrade.await {
-            Ok(upgraded) => tokio::select! {
-                () = serve(TokioIo::new(upgraded), nodes, target) => {}
-                _ = stopping.wait_for(|stop| *stop) => {}
-            },
-            Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
-        }
-    });
+    upgrade::go_on(call, place, on_upgrade, |client| serve(client, nodes, target));
     Ok(answer)
 }
 

@@ -10,8 +10,12 @@ use http::header::{
 };
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use ring::digest;
 
+use super::sessions::Session;
+use crate::http::Call;
 use crate::http::response::Body;
 
 /// What RFC 6455 has both sides add to the client's key.
@@ -43,6 +47,29 @@ pub(super) fn choose<T: Copy>(
             "unable to negotiate protocol: client supports {asked:?}, server accepts {names:?}"
         ))
     })
+}
+
+/// Goes on with a client's connection once it is not HTTP's any more, until it has been served or the
+/// master stops.
+pub(super) fn go_on<F>(
+    call: &Call<'_>,
+    place: Session,
+    on_upgrade: OnUpgrade,
+    serve: impl FnOnce(TokioIo<Upgraded>) -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut stopping = call.api.stopping.clone();
+    call.api.pool.spawn(call.identity.clone(), async move {
+        let _place = place;
+        match on_upgrade.await {
+            Ok(upgraded) => tokio::select! {
+                () = serve(TokioIo::new(upgraded)) => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            },
+            Err(error) => tracing::debug!(%error, "a connection did not become a WebSocket"),
+        }
+    });
 }
 
 /// Whether a client wants a WebSocket.
