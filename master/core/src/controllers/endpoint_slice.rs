@@ -17,7 +17,7 @@ use crate::view::endpoint_slice::{
     EndpointSliceView, TargetRef,
 };
 use crate::view::labels::Labels;
-use crate::view::meta::OwnerReference;
+use crate::view::meta::{Meta, OwnerReference};
 use crate::view::node::TAINT_UNREACHABLE;
 use crate::view::pod::PodView;
 use crate::view::resource::{ObjectId, ObjectKey, Resource};
@@ -164,12 +164,20 @@ fn wanted_slices(
                 chunks.push(Vec::new());
             }
             for endpoints in chunks {
-                slices.push(slice(service, family, number, ports.clone(), endpoints));
+                let owner = ("Service", &service.meta);
+                let labels = labels(service);
+                slices.push(slice(owner, labels, family, number, ports.clone(), endpoints));
                 number += 1;
             }
         }
     }
     slices
+}
+
+fn labels(service: &ServiceView) -> Labels {
+    let meta = &service.meta;
+    let labels = meta.labels.with(SERVICE_NAME, &meta.name).with(MANAGED_BY, CONTROLLER);
+    if &*service.spec.cluster_ip == "None" { labels.with(HEADLESS, "") } else { labels }
 }
 
 /// The endpoints of a service that have an address of a family, with the numbers of their ports.
@@ -189,32 +197,29 @@ pub(super) fn behind(
     .collect()
 }
 
-fn slice(
-    service: &ServiceView,
+/// A slice that an object of this kind owns. Its name follows from what it is, so that a second master
+/// would write the same one.
+pub(super) fn slice(
+    (kind, owner): (&str, &Meta),
+    labels: Labels,
     family: &Arc<str>,
     number: u64,
     ports: Vec<EndpointPort>,
     endpoints: Vec<Endpoint>,
 ) -> EndpointSlice {
-    let meta = &service.meta;
-    // The name follows from what the slice is, so that a second master would write the same one.
-    let suffix = safe_suffix(&[&meta.uid, family], 0, number);
-    let mut labels = meta.labels.with(SERVICE_NAME, &meta.name).with(MANAGED_BY, CONTROLLER);
-    if &*service.spec.cluster_ip == "None" {
-        labels = labels.with(HEADLESS, "");
-    }
+    let suffix = safe_suffix(&[&owner.uid, family], 0, number);
     EndpointSlice {
         api_version: "discovery.k8s.io/v1",
         kind: "EndpointSlice",
         metadata: EndpointSliceMeta {
-            name: Arc::from(format!("{}-{suffix}", meta.name)),
-            namespace: Arc::clone(&meta.namespace),
+            name: Arc::from(format!("{}-{suffix}", owner.name)),
+            namespace: Arc::clone(&owner.namespace),
             labels,
             owner_references: vec![OwnerReference {
                 api_version: Arc::from("v1"),
-                kind: Arc::from("Service"),
-                name: Arc::clone(&meta.name),
-                uid: Arc::clone(&meta.uid),
+                kind: Arc::from(kind),
+                name: Arc::clone(&owner.name),
+                uid: Arc::clone(&owner.uid),
                 controller: Some(true),
                 block_owner_deletion: Some(true),
             }],

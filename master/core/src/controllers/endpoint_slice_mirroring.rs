@@ -4,17 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::endpoint_slice::{ENDPOINTS_MAX, HEADLESS, MANAGED_BY, SERVICE_NAME, delete, same};
-use super::rollout::safe_suffix;
+use super::endpoint_slice::{
+    ENDPOINTS_MAX, HEADLESS, MANAGED_BY, SERVICE_NAME, delete, same, slice,
+};
 use super::{Outcome, endpoints};
 use crate::action::{Action, Target};
 use crate::snapshot::{Snapshot, in_namespace};
 use crate::view::endpoint_slice::{
-    Endpoint, EndpointConditions, EndpointPort, EndpointSlice, EndpointSliceMeta, EndpointSliceView,
+    Endpoint, EndpointConditions, EndpointPort, EndpointSlice, EndpointSliceView,
 };
 use crate::view::endpoints::{EndpointAddress, EndpointsView};
 use crate::view::labels::Labels;
-use crate::view::meta::OwnerReference;
 use crate::view::resource::{ObjectKey, Resource};
 
 const CONTROLLER: &str = "endpointslicemirroring-controller.k8s.io";
@@ -97,11 +97,22 @@ fn wanted(endpoints: &EndpointsView) -> Vec<EndpointSlice> {
             groups.entry((family, ports)).or_default().push(endpoint(address, ready));
         }
     }
+    let meta = &endpoints.meta;
+    let labels: Labels = meta.labels.iter().filter(|(key, _)| *key != HEADLESS).collect();
+    let labels = labels.with(SERVICE_NAME, &meta.name).with(MANAGED_BY, CONTROLLER);
     let mut slices = Vec::new();
     for ((family, ports), all) in groups {
         for chunk in all.chunks(ENDPOINTS_MAX) {
             let number = u64::try_from(slices.len()).unwrap_or(u64::MAX);
-            slices.push(slice(endpoints, family, number, ports.clone(), chunk.to_vec()));
+            let (owner, labels) = (("Endpoints", meta), labels.clone());
+            slices.push(slice(
+                owner,
+                labels,
+                &Arc::from(family),
+                number,
+                ports.clone(),
+                chunk.to_vec(),
+            ));
         }
     }
     slices
@@ -114,38 +125,6 @@ fn endpoint(address: &EndpointAddress, ready: bool) -> Endpoint {
         hostname: (!address.hostname.is_empty()).then(|| Arc::clone(&address.hostname)),
         target_ref: address.target_ref.clone(),
         node_name: address.node_name.clone(),
-    }
-}
-
-fn slice(
-    endpoints: &EndpointsView,
-    family: &str,
-    number: u64,
-    ports: Vec<EndpointPort>,
-    all: Vec<Endpoint>,
-) -> EndpointSlice {
-    let meta = &endpoints.meta;
-    let suffix = safe_suffix(&[&meta.uid, family], 0, number);
-    let labels: Labels = meta.labels.iter().filter(|(key, _)| *key != HEADLESS).collect();
-    EndpointSlice {
-        api_version: "discovery.k8s.io/v1",
-        kind: "EndpointSlice",
-        metadata: EndpointSliceMeta {
-            name: Arc::from(format!("{}-{suffix}", meta.name)),
-            namespace: Arc::clone(&meta.namespace),
-            labels: labels.with(SERVICE_NAME, &meta.name).with(MANAGED_BY, CONTROLLER),
-            owner_references: vec![OwnerReference {
-                api_version: Arc::from("v1"),
-                kind: Arc::from("Endpoints"),
-                name: Arc::clone(&meta.name),
-                uid: Arc::clone(&meta.uid),
-                controller: Some(true),
-                block_owner_deletion: Some(true),
-            }],
-        },
-        address_type: Arc::from(family),
-        endpoints: all,
-        ports,
     }
 }
 

@@ -84,7 +84,7 @@ pub struct EndpointSliceMeta {
     pub namespace: Arc<str>,
     /// The labels, with the service's name and the managing controller.
     pub labels: Labels,
-    /// The service that owns it.
+    /// The Service or the Endpoints that own it.
     pub owner_references: Vec<OwnerReference>,
 }
 
