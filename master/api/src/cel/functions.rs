@@ -157,37 +157,28 @@ fn whole(number: f64) -> Option<i64> {
 
 /// Sums, differences, products and quotients of numbers and times.
 pub(super) fn arithmetic<'a>(operator: Operator, left: &Val<'a>, right: &Val<'a>) -> Outcome<'a> {
-    let checked = |result: Option<i64>, what: &str| match result {
-        Some(number) => Ok(number),
-        None => other(format!("{what} overflow")),
-    };
+    fn checked<T>(result: Option<T>, what: &str) -> Result<T, EvalError> {
+        result.map_or_else(|| other(format!("{what} overflow")), Ok)
+    }
+    // `i64` and `u64` have these under the same names and no trait of both.
+    macro_rules! whole {
+        ($left:expr, $right:expr) => {
+            match operator {
+                Operator::Add => $left.checked_add(*$right),
+                Operator::Subtract => $left.checked_sub(*$right),
+                Operator::Multiply => $left.checked_mul(*$right),
+                Operator::Divide if *$right == 0 => return other("division by zero"),
+                Operator::Divide => $left.checked_div(*$right),
+                Operator::Remainder if *$right == 0 => return other("modulus by zero"),
+                Operator::Remainder => $left.checked_rem(*$right),
+                _ => return Err(EvalError::Overload),
+            }
+        };
+    }
     match (left, right) {
-        (Val::Int(left), Val::Int(right)) => {
-            let result = match operator {
-                Operator::Add => left.checked_add(*right),
-                Operator::Subtract => left.checked_sub(*right),
-                Operator::Multiply => left.checked_mul(*right),
-                Operator::Divide if *right == 0 => return other("division by zero"),
-                Operator::Divide => left.checked_div(*right),
-                Operator::Remainder if *right == 0 => return other("modulus by zero"),
-                Operator::Remainder => left.checked_rem(*right),
-                _ => return Err(EvalError::Overload),
-            };
-            checked(result, "integer").map(Val::Int)
-        }
+        (Val::Int(left), Val::Int(right)) => checked(whole!(left, right), "integer").map(Val::Int),
         (Val::UInt(left), Val::UInt(right)) => {
-            let result = match operator {
-                Operator::Add => left.checked_add(*right),
-                Operator::Subtract => left.checked_sub(*right),
-                Operator::Multiply => left.checked_mul(*right),
-                Operator::Divide if *right == 0 => return other("division by zero"),
-                Operator::Divide => left.checked_div(*right),
-                Operator::Remainder if *right == 0 => return other("modulus by zero"),
-                Operator::Remainder => left.checked_rem(*right),
-                _ => return Err(EvalError::Overload),
-            };
-            result
-                .map_or_else(|| other("unsigned integer overflow"), |number| Ok(Val::UInt(number)))
+            checked(whole!(left, right), "unsigned integer").map(Val::UInt)
         }
         (Val::Double(left), Val::Double(right)) => Ok(Val::Double(match operator {
             Operator::Add => left + right,
